@@ -1,0 +1,49 @@
+# Two commands matter to a newcomer: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check golden bench lock clean
+
+help:  ## list what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(VENV)/.runtime  ## install into .venv, with pinned and hashed dependencies
+
+demo: $(VENV)/.runtime  ## take a real model the whole road; ARGS="--fast --no-serve" passes options
+	@$(BIN)/aboveboard demo $(ARGS)
+
+test: $(VENV)/.dev  ## run every test, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+check: $(VENV)/.dev  ## lint, types and the direction of imports
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+golden: $(VENV)/.dev  ## write the golden files anew, after a change that was meant
+	$(BIN)/python -m pytest tests/golden --update-golden
+
+bench: $(VENV)/.dev  ## measure what the documents claim
+	$(BIN)/python -m bench $(ARGS)
+
+UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+lock:  ## resolve the dependencies anew into requirements/ (needs uv)
+	$(UV_COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
+	$(UV_COMPILE) pyproject.toml --extra dev requirements/build.in -c requirements/runtime.txt -o requirements/dev.txt
+
+clean:  ## remove what was built and installed
+	rm -rf $(VENV) build dist src/*.egg-info src/aboveboard/models/*.so
+
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml $(wildcard src/aboveboard/models/*.c)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@

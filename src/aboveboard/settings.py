@@ -1,0 +1,59 @@
+"""Where things are and how this process is set up: read from the environment once, at the edge (12-factor)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aboveboard.errors import Misuse
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The directory in which one installation keeps its state; every path below it is named here."""
+
+    root: Path
+
+    @property
+    def keys(self) -> Path:
+        """Private keys, mode 0600 in a directory of mode 0700."""
+        return self.root / "keys"
+
+    @property
+    def runs(self) -> Path:
+        """One directory per pipeline run, whole or absent."""
+        return self.root / "runs"
+
+    @property
+    def releases(self) -> Path:
+        """An OCI image layout holding every release, its signatures and approvals."""
+        return self.root / "releases"
+
+    @property
+    def audit(self) -> Path:
+        """Journals, tiles, checkpoints and the vault."""
+        return self.root / "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says about this process."""
+
+    home: Home
+    actor: str
+    """Who is acting, as recorded in the log: an e-mail address or a service account."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read `ABOVEBOARD_HOME` (else XDG data home) and `ABOVEBOARD_ACTOR` (else the login name)."""
+        if explicit := environment.get("ABOVEBOARD_HOME"):
+            root = Path(explicit)
+        elif data_home := environment.get("XDG_DATA_HOME"):
+            root = Path(data_home) / "aboveboard"
+        elif user_home := environment.get("HOME"):
+            root = Path(user_home) / ".local" / "share" / "aboveboard"
+        else:
+            raise Misuse("no home directory is known", hint="set ABOVEBOARD_HOME to a writable directory")
+        actor = environment.get("ABOVEBOARD_ACTOR") or environment.get("USER") or "local-user"
+        return cls(home=Home(root.absolute()), actor=actor)
