@@ -37,9 +37,9 @@ class Problem:
     line: int = 0
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.file else ""
+        file = f"{self.file}:{self.line}" if self.line else self.file
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{place}{self.path}: {self.message}{hint}"
+        return ": ".join(part for part in (file, self.path, self.message) if part) + hint
 
 
 class SpecInvalid(AboveboardError):

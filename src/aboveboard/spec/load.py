@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -13,7 +14,16 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from aboveboard.errors import NotFound, Problem, SpecInvalid
-from aboveboard.spec.model import ModelSpec
+from aboveboard.spec.agreement import disagreements
+from aboveboard.spec.data import DataSpec, Feature
+from aboveboard.spec.model import DISAGREEMENT, ModelSpec
+from aboveboard.spec.protected import ProtectedAttribute
+from aboveboard.spec.types import Strict
+
+Location = tuple[str | int, ...]
+"""Where a value stands in the document: keys and positions from the top."""
+
+T = TypeVar("T", bound=Strict)
 
 UNANSWERED = "?"
 """What `aboveboard init` writes where only a person knows the answer."""
@@ -36,19 +46,18 @@ def load_spec(path: Path) -> ModelSpec:
 def parse_spec(text: str, *, name: str) -> ModelSpec:
     """Return the model spec in `text`; `name` stands for the file in messages. Raises `SpecInvalid`."""
     document = _parse_yaml(text, name)
-    questions = [
-        Problem(path, "only you know this", "replace ? with your answer; the comment beside it helps", name, line)
+    problems = [
+        Problem(_dotted(path), "only you know this", "replace ? with your answer; see the comment there", name, line)
         for path, line in _unanswered(document, ())
     ]
+    open_paths = {problem.path for problem in problems}
     try:
         spec = ModelSpec.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
-        open_paths = {problem.path for problem in questions}
-        problems = [p for e in error.errors() for p in _problems(e, document, name) if p.path not in open_paths]
-    else:
-        problems = []
-    problems = sorted([*questions, *problems], key=lambda problem: problem.line)
+        found = [*_invalid(error, document, name), *_disagreeing(error, document, name)]
+        problems += [problem for problem in found if problem.path not in open_paths]
     if problems:
+        problems.sort(key=lambda problem: problem.line)
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise SpecInvalid(f"{name}: {count} in the model spec", problems, hint="mend each line named and check again")
     return spec
@@ -76,40 +85,66 @@ def _yaml_invalid(error: MarkedYAMLError, message: str, name: str) -> SpecInvali
     return SpecInvalid(f"{name}:{line}: not valid YAML", [Problem("", message.strip(), file=name, line=line)])
 
 
-def _unanswered(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, int]]:
+def _unanswered(node: Any, path: Location) -> Iterator[tuple[Location, int]]:
     """Yield the path and line of every value that is still a question mark."""
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in children:
         if value == UNANSWERED and isinstance(value, str):
-            yield _dotted((*path, key)), _line(node, (key,))
+            yield (*path, key), _line(node, (key,))
         else:
             yield from _unanswered(value, (*path, key))
 
 
-def _problems(error: Any, document: Any, name: str) -> Iterator[Problem]:
-    """Turn one pydantic error into problems with a place; a rule that spans parts reports several at once."""
-    location = _existing(document, tuple(error["loc"]))
-    message = error["msg"].removeprefix("Value error, ")
-    if "\t" in message:
-        for complaint in message.splitlines():
-            below, text, hint = complaint.split("\t")
-            path = (*location, *(int(part) if part.isdigit() else part for part in below.split(".")))
-            yield Problem(_dotted(path), text, hint, name, _line(document, path))
-        return
-    hint = ""
-    if error["type"] == "extra_forbidden":
-        message = "unknown key"
-        hint = _did_you_mean(str(error["loc"][-1]), tuple(error["loc"][:-1]))
-    elif error["type"] == "missing":
-        message = "missing"
-        hint = f"add {error['loc'][-1]}:"
-    elif error["type"] == "string_pattern_mismatch":
-        hint = f"it must match {error['ctx']['pattern']}"
-    yield Problem(_dotted(location), message[0].lower() + message[1:], hint, name, _line(document, location))
+def _invalid(error: ValidationError, document: Any, name: str) -> Iterator[Problem]:
+    """Yield what is wrong within single parts."""
+    for detail in error.errors():
+        if detail["type"] == DISAGREEMENT:
+            continue
+        location = _existing(document, detail["loc"], missing=detail["type"] == "missing")
+        message = detail["msg"].removeprefix("Value error, ")
+        hint = ""
+        if detail["type"] == "extra_forbidden":
+            message = "unknown key"
+            hint = _did_you_mean(str(detail["loc"][-1]), detail["loc"][:-1])
+        elif detail["type"] == "missing":
+            message = "missing"
+            hint = f"add {detail['loc'][-1]}:"
+        elif detail["type"] == "string_pattern_mismatch":
+            hint = f"it must match {detail['ctx']['pattern']}"
+        yield Problem(_dotted(location), message[0].lower() + message[1:], hint, name, _line(document, location))
 
 
-def _existing(document: Any, location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Drop the names of union members and types that pydantic puts into a location, keeping real keys."""
+def _disagreeing(error: ValidationError, document: Any, name: str) -> Iterator[Problem]:
+    """Yield what is wrong between parts, looking only at the parts that are valid by themselves."""
+    found = [d for detail in error.errors() if detail["type"] == DISAGREEMENT for d in detail["ctx"]["found"]]
+    body = document.get("spec")
+    if not found and isinstance(body, dict):
+        groups = body.get("reasonGroups", {})
+        found = list(
+            disagreements(
+                _valid_items(Feature, body.get("features")),
+                _valid_items(ProtectedAttribute, body.get("protected")),
+                set(groups) if isinstance(groups, dict) else None,
+                _valid_items(DataSpec, [body.get("data")]).get(0),
+                body["regions"] if isinstance(body.get("regions"), list) else None,
+            )
+        )
+    for disagreement in found:
+        path = ("spec", *disagreement.path)
+        yield Problem(_dotted(path), disagreement.message, disagreement.hint, name, _line(document, path))
+
+
+def _valid_items(kind: type[T], items: Any) -> dict[int, T]:
+    """Return those items of a list that are valid objects of a kind, by their position."""
+    valid = {}
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        with suppress(ValidationError):
+            valid[index] = kind.model_validate(item, by_alias=True, by_name=False)
+    return valid
+
+
+def _existing(document: Any, location: Location, *, missing: bool) -> Location:
+    """Drop the names of union members that pydantic puts into a location; keep real keys, and one that is missing."""
     kept: list[str | int] = []
     node = document
     for position, key in enumerate(location):
@@ -117,20 +152,20 @@ def _existing(document: Any, location: tuple[str | int, ...]) -> tuple[str | int
             node = node[key]
         elif isinstance(node, list) and isinstance(key, int) and key < len(node):
             node = node[key]
-        elif position < len(location) - 1 or not isinstance(node, dict):
+        elif not (missing and position == len(location) - 1):
             continue
         kept.append(key)
     return tuple(kept)
 
 
-def _did_you_mean(key: str, parent: tuple[str | int, ...]) -> str:
+def _did_you_mean(key: str, parent: Location) -> str:
     known = _keys_at(parent)
     if close := difflib.get_close_matches(key, known, n=1):
         return f"did you mean {close[0]}?"
     return f"known here: {', '.join(known)}" if known else ""
 
 
-def _keys_at(location: tuple[str | int, ...]) -> list[str]:
+def _keys_at(location: Location) -> list[str]:
     """Return the keys that the schema allows at a location."""
     schema: Any = ModelSpec.model_json_schema(by_alias=True)
     definitions = schema["$defs"]
@@ -144,7 +179,7 @@ def _keys_at(location: tuple[str | int, ...]) -> list[str]:
     return list(node.get("properties", {}))
 
 
-def _line(document: Any, path: tuple[str | int, ...]) -> int:
+def _line(document: Any, path: Location) -> int:
     """Return the 1-based line of the deepest part of `path` that is in the document."""
     line = 1
     node = document
@@ -161,6 +196,6 @@ def _line(document: Any, path: tuple[str | int, ...]) -> int:
     return line
 
 
-def _dotted(path: tuple[str | int, ...]) -> str:
+def _dotted(path: Location) -> str:
     """Write a path as `spec.features[3].name`."""
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")

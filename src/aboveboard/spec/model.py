@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from aboveboard.spec.agreement import disagreements
 from aboveboard.spec.data import DataSpec, Feature
 from aboveboard.spec.decision import Algorithm, DecisionSpec, EvaluationSpec
 from aboveboard.spec.operation import Governance, Monitoring, Retention, Rollout, Serving
@@ -14,6 +15,8 @@ from aboveboard.spec.protected import ProtectedAttribute
 from aboveboard.spec.types import LegalBasis, Materiality, Name, Origin, Purpose, Strict, Text, Texts
 
 API_VERSION = "aboveboard.dev/v1alpha1"
+DISAGREEMENT = "disagreement"
+"""The type of the validation error whose context lists, under `found`, where parts of the spec disagree."""
 
 
 class Metadata(Strict):
@@ -49,47 +52,18 @@ class Spec(Strict):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        complaints = list(self._disagreements())
-        if complaints:
-            raise ValueError("\n".join(f"{path}\t{message}\t{hint}" for path, message, hint in complaints))
-        return self
-
-    def _disagreements(self) -> Iterator[tuple[str, str, str]]:
-        """Yield (path below spec, message, hint) for everything that is wrong between the parts."""
-        seen: set[str] = set()
-        protected = {attribute.column: attribute.name for attribute in self.protected}
-        for index, feature in enumerate(self.features):
-            path = f"features.{index}"
-            if feature.name in seen:
-                yield f"{path}.name", f"feature {feature.name!r} is declared twice", "remove one"
-            seen.add(feature.name)
-            if feature.name in (self.data.target.column, self.data.identifier):
-                yield (
-                    f"{path}.name",
-                    f"{feature.name!r} is the target or the identifier",
-                    "it cannot be a feature",
-                )
-            if feature.name in protected and feature.protected_use is None:
-                yield (
-                    f"{path}.name",
-                    f"{feature.name!r} is a protected attribute ({protected[feature.name]})",
-                    "remove it from features, or state the statute that allows it in protectedUse",
-                )
-            if feature.reason_group is not None and feature.reason_group not in self.reason_groups:
-                yield (
-                    f"{path}.reasonGroup",
-                    f"no reason group {feature.reason_group!r}",
-                    "declare its text under reasonGroups",
-                )
-        for index, attribute in enumerate(self.protected):
-            if attribute.column == self.data.target.column:
-                yield f"protected.{index}.column", "the target cannot be protected", "name another column"
-        if self.data.source.region not in self.regions:
-            yield (
-                "data.source.region",
-                f"data in {self.data.source.region!r} is outside the regions",
-                "add it there",
+        found = tuple(
+            disagreements(
+                dict(enumerate(self.features)),
+                dict(enumerate(self.protected)),
+                self.reason_groups,
+                self.data,
+                self.regions,
             )
+        )
+        if found:
+            raise PydanticCustomError(DISAGREEMENT, "parts of the spec disagree", {"found": found})
+        return self
 
     def legal_basis_of(self, feature: Feature) -> LegalBasis:
         """Return the feature's own legal basis, or the one that holds for all data."""
