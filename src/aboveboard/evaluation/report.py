@@ -17,7 +17,9 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """None where the number is not defined, e.g. a rate over nobody."""
     low: float | None
     high: float | None
+    """None where an interval cannot be had, e.g. around a mean of one record."""
     n: int
+    """Of a comparison, the size of the smaller side: it is no better founded than that."""
 
 
 class Performance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,6 +31,16 @@ class Performance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ks: Measure
     brier: Measure
     average_precision: Measure
+    """The favourable outcome is the positive class; a score that knows nothing has the favourable rate."""
+
+
+class ScoreBin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many records of each true outcome have a score in [low, high); the last bin includes 1."""
+
+    low: float
+    high: float
+    favourable: int
+    unfavourable: int
 
 
 class ScoreBand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,9 +58,9 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     error: Measure
     """Expected calibration error over equal-count bands."""
-    slope: float
-    intercept: float
-    """Of the logistic recalibration of outcome on log-odds: 1 and 0 are perfect."""
+    slope: float | None
+    intercept: float | None
+    """Of the logistic recalibration of outcome on log-odds: 1 and 0 are perfect; None where it has no solution."""
     bands: list[ScoreBand]
 
 
@@ -77,6 +89,8 @@ class GroupFairness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """After Benjamini-Hochberg over every group of every attribute."""
     flips_to_parity: int | None
     """How many more approvals bring the ratio to the limit; small numbers make a fragile verdict."""
+    flips_to_impact: int | None
+    """How many approvals fewer bring the ratio below the limit: the same question asked of a pass."""
 
 
 class AttributeFairness(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +129,8 @@ class Explanation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of sum of contributions = f(x) - f(reference), in log-odds."""
     monotonic_violations: int
     """Records whose score moves against a declared direction when one value is changed."""
+    monotonic_rows: int
+    """How many records were tried for that."""
     reason_flip_rate: float | None
     """Share of adverse decisions whose set of reasons differs between the two reference conventions."""
     importances: list[FeatureImportance]
@@ -131,7 +147,12 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows: int
     confidence: float
     minimum_group_size: int
+    adverse_impact_ratio_limit: float
+    """What flips are counted up to."""
+    approve_at: float
+    refer_at: float
     performance: Performance
+    scores: list[ScoreBin]
     calibration: Calibration
     fairness: list[AttributeFairness]
     explanation: Explanation
