@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from aboveboard.spec.types import Family, Fraction, ReferenceConvention, Strict
 
@@ -27,11 +27,22 @@ class Span(Strict):
         return self
 
 
+def _kind_of_range(value: object) -> str:
+    return "span" if isinstance(value, dict | Span) else "choices"
+
+
+Range = Annotated[
+    Annotated[Span, Tag("span")] | Annotated[tuple[Parameter, ...], Tag("choices"), Field(min_length=1)],
+    Discriminator(_kind_of_range),
+]
+"""What one parameter may be: a span, or a list of choices."""
+
+
 class Search(Strict):
     """How many candidates the training tries, and where it looks. A whole-numbered span is searched in integers."""
 
     trials: Annotated[int, Field(ge=1, le=10_000)] = 1
-    space: dict[str, Span | tuple[Parameter, ...]] = {}
+    space: dict[str, Range] = {}
 
 
 class Algorithm(Strict):
