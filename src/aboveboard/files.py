@@ -7,10 +7,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from aboveboard.errors import StorageFailed
+from aboveboard.errors import NotVerified, StorageFailed
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -50,6 +50,39 @@ def whole_directory(path: Path) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
         sync_directory(path.parent)
+
+
+def secret_bytes(path: Path, *, length: int = 32) -> bytes:
+    """Return the secret in the file at `path`, made of random bytes on first use (mode 0600, directory 0700).
+
+    Raises `NotVerified` when the file is readable by others or has another length, `StorageFailed` when it
+    cannot be read or written. Two processes that come first at the same time get the same secret.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            _create_secret(path, length)
+        secret = path.read_bytes()
+        if path.stat().st_mode & 0o077:
+            raise NotVerified(f"{path}: others can read this key", hint=f"chmod 600 {path}")
+    if len(secret) != length:
+        raise NotVerified(f"{path}: not a key of {length} bytes", hint="restore it from a backup")
+    return secret
+
+
+def _create_secret(path: Path, length: int) -> None:
+    """Put a new secret in place unless somebody else was first: a link, unlike a rename, never replaces."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(length))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(name, path)
+        sync_directory(path.parent)
+    finally:
+        Path(name).unlink()
 
 
 def sync_directory(path: Path) -> None:

@@ -21,6 +21,11 @@ class Home:
         return self.root / "keys"
 
     @property
+    def subject_key(self) -> Path:
+        """The 32-byte key that turns a person's identifier into a token (`ids.subject_token`)."""
+        return self.keys / "subject.key"
+
+    @property
     def runs(self) -> Path:
         """One directory per pipeline run, whole or absent."""
         return self.root / "runs"
