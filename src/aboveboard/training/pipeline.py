@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -15,6 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from aboveboard import __version__
+from aboveboard.audit import AuditLog
+from aboveboard.audit.events import GateVerdictReached, RunStarted
 from aboveboard.clock import Clock, timestamp
 from aboveboard.data import Dataset, load_dataset
 from aboveboard.evaluation import Report, evaluate, render_html
@@ -63,18 +64,18 @@ def run_pipeline(
     spec_path: Path,
     *,
     home: Home,
+    log: AuditLog,
     token_key: bytes,
     actor: str,
     clock: Clock,
     observe: Observer = silent,
     trials: int | None = None,
     as_of: date | None = None,
-    overrides: Mapping[str, int | float | str | bool] | None = None,
 ) -> Run:
     """Run the whole pipeline on `spec_path` and keep the evidence under `home.runs`.
 
-    `trials` limits the search below what the spec asks (0 for none), `as_of` is the day whose law applies
-    (today by default), `overrides` replace stated parameters. The run's directory appears whole, or, after
+    `trials` limits the search below what the spec asks (0 for none) and `as_of` is the day whose law applies
+    (today by default). The start and the verdict are events in `log`. The run's directory appears whole or, after
     an error or an interruption, not at all. A verdict other than pass is a result, not an error.
 
     Raises `SpecInvalid`, `DataRefused`, `NotFound`, `StorageFailed`.
@@ -83,6 +84,15 @@ def run_pipeline(
     spec = load_spec(spec_path)
     algorithm = spec.spec.model
     run_id = new_id("run", clock())
+    log.append(
+        RunStarted(
+            time=timestamp(clock()),
+            actor=actor,
+            run_id=run_id,
+            model=spec.metadata.name,
+            spec_digest=sha256_digest(spec_text),
+        )
+    )
 
     observe(Progress("data", 0.0, f"reading {spec.spec.data.source.path}"))
     dataset = load_dataset(spec, spec_path.parent, token_key=token_key, clock=clock)
@@ -101,7 +111,6 @@ def run_pipeline(
     parameters, candidates = search_parameters(
         spec, rows["train"], favourable["train"], trials=wanted, observe=on_trial
     )
-    parameters |= overrides or {}
     model = fit_model(
         spec,
         rows["train"],
@@ -154,12 +163,25 @@ def run_pipeline(
     with whole_directory(home.runs / run_id) as directory:
         for name, content in evidence.items():
             write_atomically(directory / name, content)
+    log.append(
+        GateVerdictReached(
+            time=timestamp(clock()),
+            actor=actor,
+            run_id=run_id,
+            release=None,
+            model=spec.metadata.name,
+            verdict=verdict.verdict,
+            failed_rules=[result.rule for result in verdict.results if result.verdict in ("fail", "insufficient")],
+            facts_digest=verdict.facts_digest,
+            packs={pack.name: pack.digest for pack in verdict.packs},
+        )
+    )
     return Run(record, home.runs / run_id, dataset, model, report, verdict)
 
 
 def encode_frame(encoding: Encoding, frame: pl.DataFrame) -> NDArray[np.float64]:
     """Return the features of a frame as the model reads them, shape (rows, encoding width)."""
-    return encoding.encode_columns({name: frame[name].to_list() for name in encoding.feature_names})
+    return encoding.encode_columns({feature.name: frame[feature.name].to_list() for feature in encoding.features})
 
 
 def json_bytes(document: object) -> bytes:

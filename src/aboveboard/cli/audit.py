@@ -1,0 +1,206 @@
+"""`aboveboard audit`: the tamper-evident log, its checkpoints, its proofs, and whether all of it holds."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import datetime
+from pathlib import Path
+
+import click
+import msgspec
+from rich.markup import escape
+
+from aboveboard.cli import exits
+from aboveboard.cli.app import json_option, output_of
+from aboveboard.cli.workspace import Workspace
+from aboveboard.errors import NotFound, NotVerified
+from aboveboard.files import write_atomically
+
+MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"])
+
+
+@click.group(name="audit")
+def command() -> None:
+    """Checkpoints, proofs, search and fsck of the tamper-evident log.
+
+    Every decision and every act of governance is an entry of one Merkle tree (RFC 6962). The log holds
+    commitments; records are encrypted beside it and can be erased without breaking a single proof.
+    """
+
+
+@command.command()
+@json_option
+@click.pass_context
+def checkpoint(ctx: click.Context, as_json: bool) -> None:
+    """Take in everything journalled so far and sign the tree's head (a C2SP checkpoint)."""
+    out = output_of(as_json)
+    with Workspace.of(ctx).log() as log:
+        head = log.publish()
+    out.say(escape(head.note.rstrip()))
+    out.document(
+        {"origin": head.origin, "size": head.size, "root": base64.b64encode(head.root).decode(), "note": head.note}
+    )
+
+
+@command.command()
+@json_option
+@click.pass_context
+def key(ctx: click.Context, as_json: bool) -> None:
+    """Print the log's public key, as an auditor pins it (C2SP vkey)."""
+    out = output_of(as_json)
+    with Workspace.of(ctx).log() as log:
+        vkey = log.vkey
+    out.say(escape(vkey))
+    out.document({"key": vkey})
+
+
+@command.command()
+@click.argument("decision_id")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write here, not to the terminal."
+)
+@click.option("--purpose", default="receipt for the person concerned", show_default=True, help="Why; it is logged.")
+@click.pass_context
+def receipt(ctx: click.Context, decision_id: str, output: Path | None, purpose: str) -> None:
+    """Write the receipt of a decision: record, salt, proof and checkpoint in one file that anyone can check."""
+    workspace = Workspace.of(ctx)
+    with workspace.log() as log:
+        content = log.receipt(decision_id, actor=workspace.actor, purpose=purpose).to_json()
+    if output is None:
+        click.echo(content)
+        return
+    write_atomically(output, content, mode=0o600)
+    out = output_of(False)
+    out.say(f"[green]✓[/] {escape(str(output))}")
+    out.next(f"aboveboard audit verify {output}", "works offline, with the public key alone")
+
+
+@command.command()
+@click.argument("receipt_path", metavar="RECEIPT.JSON", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--key", "vkey", help="The log's public key, or a file that holds it. Default: this home's own log.")
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, receipt_path: Path, vkey: str | None, as_json: bool) -> None:
+    """Check a receipt offline, by code that shares nothing with the log's writer but the format."""
+    from aboveboard.audit.verifier import VerificationFailed, verify_receipt
+
+    out = output_of(as_json)
+    if vkey is None:
+        with Workspace.of(ctx).log() as log:
+            vkey = log.vkey
+    elif Path(vkey).is_file():
+        vkey = Path(vkey).read_text(encoding="utf-8").strip()
+    try:
+        document = json.loads(receipt_path.read_bytes())
+        found = verify_receipt(document, [vkey])
+    except FileNotFoundError:
+        raise NotFound(
+            f"{receipt_path}: no such file", hint="get one with: aboveboard audit receipt DECISION"
+        ) from None
+    except (VerificationFailed, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise NotVerified(
+            f"{receipt_path}: {error}", hint="ask for the receipt again, and for an explanation"
+        ) from error
+    out.say(
+        f"[green]✓[/] entry {found['index']} is in the log [bold]{escape(str(found['origin']))}[/]: the proof holds"
+    )
+    out.document({"verified": True, **found})
+
+
+@command.command()
+@click.argument("old", type=click.IntRange(min=0))
+@click.argument("new", type=click.IntRange(min=0), required=False)
+@click.pass_context
+def consistency(ctx: click.Context, old: int, new: int | None) -> None:
+    """Prove that the tree of NEW entries (default: the latest) only appended to the tree of OLD entries."""
+    with Workspace.of(ctx).log() as log:
+        proof = log.prove_consistency(old, new)
+    click.echo(msgspec.json.format(msgspec.json.encode(proof), indent=2))
+
+
+@command.command()
+@click.argument("index", type=click.IntRange(min=0))
+@click.pass_context
+def prove(ctx: click.Context, index: int) -> None:
+    """Prove that the entry at INDEX is in the tree under the latest checkpoint."""
+    with Workspace.of(ctx).log() as log:
+        proof = log.prove(index)
+    click.echo(msgspec.json.format(msgspec.json.encode(proof), indent=2))
+
+
+@command.command()
+@click.option("--decision", "decision_id", help="One decision.")
+@click.option("--subject", help="A subject's token (sub-…).")
+@click.option("--release", help="Decisions by one release digest.")
+@click.option("--outcome", help="approve, refer, decline, …")
+@click.option("--kind", help="A kind of event, e.g. decision, gate-verdict-reached.")
+@click.option("--since", type=MOMENT)
+@click.option("--until", type=MOMENT)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@click.option("--purpose", default="search", show_default=True, help="Why; a search by person is logged.")
+@json_option
+@click.pass_context
+def find(
+    ctx: click.Context,
+    decision_id: str | None,
+    subject: str | None,
+    release: str | None,
+    outcome: str | None,
+    kind: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    purpose: str,
+    as_json: bool,
+) -> None:
+    """Search the log. Shows what happened and to which token, never what was in the record."""
+    from aboveboard.audit import Query
+
+    out = output_of(as_json)
+    workspace = Workspace.of(ctx)
+    query = Query(
+        decision_id=decision_id,
+        subject=subject,
+        release=release,
+        outcome=outcome,
+        kind=kind,
+        since=since,
+        until=until,
+        limit=limit,
+    )
+    with workspace.log() as log:
+        log.publish()
+        entries = log.find(query, actor=workspace.actor, purpose=purpose)
+    out.table(
+        ("entry#", "time", "kind", "decision", "subject", "outcome"),
+        (
+            (
+                entry.index,
+                entry.time,
+                entry.kind,
+                entry.decision_id or "",
+                "[dim]erased[/]" if entry.erased else entry.subject or "",
+                entry.outcome or "",
+            )
+            for entry in entries
+        ),
+    )
+    out.document({"entries": msgspec.to_builtins(entries)})
+
+
+@command.command()
+@json_option
+@click.pass_context
+def fsck(ctx: click.Context, as_json: bool) -> int:
+    """Recompute everything from journals and vault, and report exactly what does not hold."""
+    out = output_of(as_json)
+    with Workspace.of(ctx).log() as log:
+        report = log.fsck()
+    for finding in report.findings:
+        out.say(
+            f"[red]•[/] {finding.severity} {escape(finding.code)}: {escape(finding.message)} [dim]{escape(finding.where)}[/]"
+        )
+    out.say("[green]✓[/] the log is sound" if report.clean else f"[red]✗[/] {len(report.findings)} findings")
+    out.document(msgspec.to_builtins(report))
+    return exits.PASS if report.clean else exits.FAIL
