@@ -198,9 +198,7 @@ def fsck(ctx: click.Context, as_json: bool) -> int:
     with Workspace.of(ctx).log() as log:
         report = log.fsck()
     for finding in report.findings:
-        out.say(
-            f"[red]•[/] {finding.severity} {escape(finding.code)}: {escape(finding.message)} [dim]{escape(finding.where)}[/]"
-        )
+        out.say(f"[red]•[/] {finding.severity} {escape(f'{finding.code}: {finding.message} ({finding.where})')}")
     out.say("[green]✓[/] the log is sound" if report.clean else f"[red]✗[/] {len(report.findings)} findings")
     out.document(msgspec.to_builtins(report))
     return exits.PASS if report.clean else exits.FAIL
