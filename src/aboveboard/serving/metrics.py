@@ -1,0 +1,161 @@
+"""What Prometheus reads: counts that add up over servers and regions, never rates.
+
+The hot path adds to plain integers; they are given their names and labels only when somebody reads them.
+Names follow the Prometheus rules: one prefix, base units, `_total` on counters.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+LATENCY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Seconds. 0.1 is the service level most models declare."""
+SCORE_BOUNDS = tuple(step / 20 for step in range(1, 20))
+STAGES = ("read", "decide", "journal", "total")
+
+
+class Histogram:
+    """Counts by upper bound, and the sum."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return cumulative counts by upper bound, the last `+Inf`."""
+        running = 0
+        cumulative = []
+        for bound, count in zip([*map(str, self.bounds), "+Inf"], self.counts, strict=True):
+            running += count
+            cumulative.append((bound, float(running)))
+        return cumulative
+
+
+class ReleaseCounts:
+    """The counts of one release on one track."""
+
+    __slots__ = ("groups", "model", "outcomes", "release", "scores", "track")
+
+    def __init__(self, model: str, release: str, track: str) -> None:
+        self.model = model
+        self.release = release
+        self.track = track
+        self.outcomes: dict[str, int] = {}
+        self.groups: dict[tuple[str, str, str], int] = {}
+        """By attribute, group, outcome."""
+        self.scores = Histogram(SCORE_BOUNDS)
+
+    def decided(self, outcome: str, score: float, attributes: Sequence[str], groups: Sequence[str]) -> None:
+        """Count one decision, once for itself and once for each protected attribute."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        self.scores.observe(score)
+        for attribute, group in zip(attributes, groups, strict=True):
+            key = (attribute, group, outcome)
+            self.groups[key] = self.groups.get(key, 0) + 1
+
+
+class Metrics(Collector):
+    """All counts of one decision server."""
+
+    def __init__(self, *, pending: Callable[[], int] = lambda: 0, lag: Callable[[], float] = lambda: 0.0) -> None:
+        self._releases: dict[tuple[str, str, str], ReleaseCounts] = {}
+        self.stages = {stage: Histogram(LATENCY_BOUNDS) for stage in STAGES}
+        self.refused: dict[str, int] = {}
+        self.outcomes: dict[str, int] = {}
+        self.replayed = 0
+        self.ready = False
+        self._pending = pending
+        self._lag = lag
+
+    def of_release(self, model: str, release: str, track: str) -> ReleaseCounts:
+        """Return the counts of a release on a track; they outlive a reload."""
+        return self._releases.setdefault((model, release, track), ReleaseCounts(model, release, track))
+
+    def refuse(self, code: str) -> None:
+        """Count a request that got a problem document instead of a decision."""
+        self.refused[code] = self.refused.get(code, 0) + 1
+
+    def registry(self) -> CollectorRegistry:
+        """Return a registry with these counts and those of the process, ready to be written out."""
+        registry = CollectorRegistry(auto_describe=False)
+        for collector in (self, PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+            registry.register(collector)
+        return registry
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric family."""
+        yield from self._decisions()
+        stages = HistogramMetricFamily(
+            "aboveboard_decision_duration_seconds",
+            "Time a decision took, by stage: read (parse and check the request), decide (score and reasons), "
+            "journal (until it is durable), total",
+            labels=["stage"],
+        )
+        for stage, histogram in self.stages.items():
+            stages.add_metric([stage], histogram.buckets(), histogram.total)
+        yield stages
+        refused = CounterMetricFamily(
+            "aboveboard_refused_requests", "Requests answered with a problem document, by its code", labels=["code"]
+        )
+        for code, count in self.refused.items():
+            refused.add_metric([code], count)
+        yield refused
+        outcomes = CounterMetricFamily(
+            "aboveboard_reported_outcomes", "Outcomes reported for decisions, by kind", labels=["kind"]
+        )
+        for kind, count in self.outcomes.items():
+            outcomes.add_metric([kind], count)
+        yield outcomes
+        yield CounterMetricFamily(
+            "aboveboard_replayed_requests",
+            "Requests answered with an earlier decision by idempotency key",
+            self.replayed,
+        )
+        yield GaugeMetricFamily(
+            "aboveboard_journal_pending_records", "Records handed to the journal and not yet durable", self._pending()
+        )
+        yield GaugeMetricFamily(
+            "aboveboard_journal_lag_seconds", "Age of the oldest record that is not yet durable", self._lag()
+        )
+        yield GaugeMetricFamily("aboveboard_ready", "1 where the server takes requests, else 0", float(self.ready))
+
+    def _decisions(self) -> Iterator[Metric]:
+        labels = ["model", "release", "track"]
+        decisions = CounterMetricFamily(
+            "aboveboard_decisions", "Decisions made, by release, track and outcome", labels=[*labels, "outcome"]
+        )
+        groups = CounterMetricFamily(
+            "aboveboard_group_decisions",
+            "Decisions made, by protected group. The selection rate of a group is its favourable outcomes over all "
+            "its outcomes; the adverse impact ratio is that rate over the reference group's, below 1 where the group "
+            "fares worse",
+            labels=[*labels, "attribute", "group", "outcome"],
+        )
+        scores = HistogramMetricFamily(
+            "aboveboard_decision_score",
+            "Calibrated probability of the favourable outcome, by release and track",
+            labels=labels,
+        )
+        for counts in self._releases.values():
+            who = [counts.model, counts.release, counts.track]
+            for outcome, count in counts.outcomes.items():
+                decisions.add_metric([*who, outcome], count)
+            for key, count in counts.groups.items():
+                groups.add_metric([*who, *key], count)
+            scores.add_metric(who, counts.scores.buckets(), counts.scores.total)
+        yield decisions
+        yield groups
+        yield scores
