@@ -1,0 +1,82 @@
+"""Who may release a model, and how many others must agree. The whole policy of approval is in this file.
+
+Four eyes: nobody approves their own work, the same person counts once, and only statements signed by a trusted
+key in the right role, in the key's time, count at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from aboveboard.clock import timestamp
+from aboveboard.release.signature import ApprovalPredicate, Attestation, ReleasePredicate
+from aboveboard.release.trust import Role, folded
+
+APPROVALS_REQUIRED: Mapping[str, int] = {"low": 1, "medium": 1, "high": 1}
+"""Approvals by others than the author, by materiality.
+
+SR 26-2 asks for validation by somebody other than the developer, which one independent approval records, for every
+tier. A bank that wants two for its highest tier changes the number here, and every verifier of that version
+enforces it.
+"""
+
+COMMENT_LIMIT = 2000
+"""Characters in the comment of an approval."""
+
+
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A statement that a release may run, that counted."""
+
+    digest: str
+    approver: str
+    approved: str
+    comment: str
+    key_id: str
+
+
+def required_approvals(materiality: str) -> int | None:
+    """Return how many approvals a release needs, or None for a materiality that is not known here."""
+    return APPROVALS_REQUIRED.get(materiality)
+
+
+def objection(attestation: Attestation, *, author: str, horizon: datetime) -> str | None:
+    """Return why a validly signed statement does not count, or None when it does.
+
+    `author` is the release's, `horizon` the moment after which statements are not yet known.
+    """
+    key = attestation.key
+    actor = attestation.actor
+    role = Role.AUTHOR if isinstance(attestation.predicate, ReleasePredicate) else Role.APPROVER
+    if key.actor != actor:
+        return f"it speaks for {actor} but was signed with a key of {key.actor}"
+    if role not in key.roles:
+        return f"{actor} is not trusted as {role.value}"
+    if not key.covers(attestation.moment):
+        return f"the key of {actor} was not valid at {timestamp(attestation.moment)}"
+    if attestation.moment > horizon:
+        return f"{actor} signed it at {timestamp(attestation.moment)}, later than the moment asked about"
+    if role is Role.AUTHOR and actor != author:
+        return f"{actor} is not the author of this release"
+    if role is Role.APPROVER and folded(actor) == folded(author):
+        return f"{actor} is the author and cannot approve their own work"
+    return None
+
+
+def distinct_approvals(digest: str, attestations: Iterable[Attestation]) -> tuple[Approval, ...]:
+    """Return one approval per approver, the earliest, in order of time and then of name."""
+    earliest: dict[str, Approval] = {}
+    for attestation in sorted(attestations, key=lambda attestation: (attestation.moment, attestation.actor)):
+        predicate = attestation.predicate
+        if isinstance(predicate, ApprovalPredicate):
+            approval = Approval(
+                digest=digest,
+                approver=predicate.approver,
+                approved=timestamp(predicate.approved),
+                comment=predicate.comment,
+                key_id=attestation.key.key_id,
+            )
+            earliest.setdefault(folded(predicate.approver), approval)
+    return tuple(earliest.values())

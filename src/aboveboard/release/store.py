@@ -1,0 +1,331 @@
+"""The store of releases: create, approve, list, show, verify. The one door to an OCI image layout on disk."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from aboveboard import __version__
+from aboveboard.clock import Clock, timestamp
+from aboveboard.errors import AboveboardError, Conflict, Misuse, NotAuthorised, NotFound
+from aboveboard.release.approval import (
+    COMMENT_LIMIT,
+    Approval,
+    distinct_approvals,
+    objection,
+    required_approvals,
+)
+from aboveboard.release.bundle import (
+    MATERIALITY,
+    MODEL_DIGEST,
+    PURPOSE,
+    RELEASE_TYPE,
+    SCHEMA,
+    Bundle,
+    ReleaseDocument,
+    pack,
+    pack_referrer,
+)
+from aboveboard.release.evidence import SBOM, model_files
+from aboveboard.release.keyring import Keyring
+from aboveboard.release.layout import LayoutWriter, OciLayout
+from aboveboard.release.manifest import (
+    AUTHORS,
+    CREATED,
+    MANIFEST_TYPE,
+    TITLE,
+    Manifest,
+    describe,
+    is_digest,
+)
+from aboveboard.release.signature import APPROVAL, RELEASE, Attestation, open_envelope, sign_statement
+from aboveboard.release.trust import Role, folded
+from aboveboard.release.verification import Manifests, VerifiedRelease, read_release, verify_release
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far the clock of a signer may be ahead of ours."""
+
+_SHORTEST_PREFIX = 6
+
+
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A release that was made."""
+
+    digest: str
+    document: ReleaseDocument
+
+
+class ReleaseSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of a list of releases."""
+
+    digest: str
+    name: str
+    created: str
+    author: str
+    purpose: str
+    materiality: str
+    model_digest: str
+    approvers: list[str]
+    approved: bool
+    """Whether it may run: everything about it holds and enough others approved it."""
+    problem: str | None
+    """What does not hold, where something does not."""
+
+
+class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of a release."""
+
+    name: str
+    media_type: str
+    size: int
+    """In bytes."""
+    digest: str
+
+
+class ReleaseDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything a store knows about one release."""
+
+    summary: ReleaseSummary
+    document: ReleaseDocument
+    files: list[FileRecord]
+    approvals: list[Approval]
+    approvals_required: int | None
+    ignored: list[str]
+    """Why other statements about this release do not count."""
+
+
+Summaries = list[ReleaseSummary]
+
+
+class ReleaseStore:
+    """Releases in an OCI image layout, with the keys to sign and the trust to verify them."""
+
+    def __init__(self, root: Path, *, keys: Keyring, clock: Clock) -> None:
+        self._layout = OciLayout(root)
+        self._keys = keys
+        self._clock = clock
+
+    def create(self, run_directory: Path, *, author: str) -> Release:
+        """Make a release of a run that passed its gate, signed by its author.
+
+        Making it again gives the same release. Raises `GateRefused` when the verdict is anything but pass or the
+        parts of the run do not belong together, `NotAuthorised` when the author has no signing key, `StorageFailed`
+        when the disk does not take it; then nothing is left.
+        """
+        # Only here are model.yaml and the bill of materials read and written: a decision server never needs them.
+        from aboveboard.release.run import read_run
+        from aboveboard.release.sbom import bill_of_materials, installed_distributions
+
+        run = read_run(run_directory)
+        sbom = bill_of_materials(run.spec, run.evidence, model_files(run.files), installed_distributions())
+        body = run.spec.spec
+        document = ReleaseDocument(
+            schema=SCHEMA,
+            name=run.spec.metadata.name,
+            purpose=body.purpose.value,
+            materiality=body.materiality.value,
+            jurisdictions=list(body.jurisdictions),
+            regions=list(body.regions),
+            author=author,
+            created=timestamp(run.evidence.report.created),
+            run_id=run.id,
+            aboveboard_version=__version__,
+            model_digest=run.evidence.model_digest,
+            data_digest=run.evidence.data_digest,
+            facts_digest=run.evidence.facts_digest,
+            report_digest=run.evidence.report_digest,
+            verdict=run.evidence.verdict,
+        )
+        bundle = pack(document, {**run.files, SBOM: sbom})
+        signature, _ = self._state(
+            bundle.manifest,
+            Role.AUTHOR,
+            RELEASE,
+            {"author": author, "signed": timestamp(self._clock())},
+            document=document,
+        )
+        with self._layout.writing() as writer:
+            if bundle.digest not in writer.known or not self._holds(writer.known, bundle.digest):
+                _write(writer, bundle)
+                _write(writer, signature)
+        return Release(bundle.digest, document)
+
+    def approve(self, reference: str, *, approver: str, comment: str = "") -> Approval:
+        """Record that `approver` says this release may run.
+
+        Raises `NotVerified` when anything about the release does not hold, `NotAuthorised` when the approver is its
+        author or has no key for approving, `Conflict` when they have approved it before.
+        """
+        if len(comment) > COMMENT_LIMIT:
+            raise Misuse(f"the comment is longer than {COMMENT_LIMIT} characters", hint="shorten it")
+        digest = self.resolve(reference)
+        with self._layout.writing() as writer:
+            release = self._verify(writer.known, digest, require_approval=False)
+            if folded(approver) == folded(release.document.author):
+                raise NotAuthorised(
+                    f"{approver} is the author of {digest} and cannot approve their own work",
+                    hint="somebody else approves it: aboveboard --actor SOMEBODY-ELSE release approve",
+                    approver=approver,
+                )
+            if any(folded(approval.approver) == folded(approver) for approval in release.approvals):
+                raise Conflict(f"{approver} has approved {digest} before", hint="one approval per person counts")
+            statement, attestation = self._state(
+                writer.known[digest][0],
+                Role.APPROVER,
+                APPROVAL,
+                {"approver": approver, "approved": timestamp(self._clock()), "comment": comment},
+                document=release.document,
+            )
+            _write(writer, statement)
+        return distinct_approvals(digest, [attestation])[0]
+
+    def verify(self, reference: str, *, at: datetime | None = None, require_approval: bool = True) -> VerifiedRelease:
+        """Return a release of which every byte was checked, with the bytes that were checked.
+
+        `at` asks how it stood at a moment in the past: later statements do not count. Raises `NotFound`, and
+        `NotVerified` naming what does not hold.
+        """
+        manifests = self._layout.manifests()
+        digest = _resolve(manifests, reference)
+        return self._verify(manifests, digest, require_approval=require_approval, at=at)
+
+    def resolve(self, reference: str) -> str:
+        """Return the digest that `reference` means: a digest, at least six digits of one, a name, or name:latest.
+
+        The latest of a name is the one evaluated last. Raises `NotFound`, and `Misuse` when several are meant.
+        """
+        return _resolve(self._layout.manifests(), reference)
+
+    def list(self) -> Summaries:
+        """Return all releases, the newest first, each with what does not hold about it."""
+        manifests = self._layout.manifests()
+        summaries = [self._summary(manifests, digest) for digest in _releases(manifests)]
+        return sorted(summaries, key=lambda summary: (summary.created, summary.digest), reverse=True)
+
+    def show(self, reference: str) -> ReleaseDetails:
+        """Return everything about one release, approved or not. Raises `NotFound`, or `NotVerified` when damaged."""
+        manifests = self._layout.manifests()
+        digest = _resolve(manifests, reference)
+        document, _ = read_release(self._layout, manifests, digest)
+        summary = self._summary(manifests, digest)
+        approvals: tuple[Approval, ...] = ()
+        ignored: tuple[str, ...] = ()
+        if summary.problem is None:
+            verified = self._verify(manifests, digest, require_approval=False)
+            approvals, ignored = verified.approvals, verified.ignored
+        return ReleaseDetails(
+            summary=summary,
+            document=document,
+            files=[
+                FileRecord((layer.annotations or {})[TITLE], layer.media_type, layer.size, layer.digest)
+                for layer in manifests[digest][1].layers
+            ],
+            approvals=[*approvals],
+            approvals_required=required_approvals(document.materiality),
+            ignored=[*ignored],
+        )
+
+    def rebuild_index(self) -> int:
+        """Write the index anew from the blobs after it was damaged; return how many manifests were found."""
+        return self._layout.rebuild_index()
+
+    def _verify(
+        self, manifests: Manifests, digest: str, *, require_approval: bool, at: datetime | None = None
+    ) -> VerifiedRelease:
+        horizon = self._clock() + CLOCK_SKEW if at is None else at
+        return verify_release(
+            self._layout, manifests, self._keys.trust(), digest, horizon=horizon, require_approval=require_approval
+        )
+
+    def _holds(self, manifests: Manifests, digest: str) -> bool:
+        try:
+            self._verify(manifests, digest, require_approval=False)
+        except AboveboardError:
+            return False
+        return True
+
+    def _state(
+        self,
+        manifest: bytes,
+        role: Role,
+        predicate_type: str,
+        predicate: dict[str, str],
+        *,
+        document: ReleaseDocument,
+    ) -> tuple[Bundle, Attestation]:
+        """Return a signed statement about a manifest, after making sure that it will count."""
+        actor = predicate.get("author") or predicate["approver"]
+        moment = self._clock()
+        subject = describe(manifest, MANIFEST_TYPE)
+        envelope = sign_statement(
+            self._keys,
+            actor=actor,
+            role=role,
+            predicate_type=predicate_type,
+            predicate=predicate,
+            subject=subject.digest,
+            name=document.name,
+            at=moment,
+        )
+        attestation = open_envelope(
+            envelope, self._keys.trust(), subject=subject.digest, predicate_type=predicate_type
+        )
+        if reason := objection(attestation, author=document.author, horizon=moment + CLOCK_SKEW):
+            raise NotAuthorised(f"this signature would not count: {reason}", actor=actor)
+        return pack_referrer(envelope, predicate_type=predicate_type, subject=subject), attestation
+
+    def _summary(self, manifests: Manifests, digest: str) -> ReleaseSummary:
+        annotations = manifests[digest][1].annotations or {}
+        problem: str | None = None
+        approvals: tuple[Approval, ...] = ()
+        try:
+            approvals = self._verify(manifests, digest, require_approval=False).approvals
+        except AboveboardError as error:
+            problem = error.message
+        needed = required_approvals(annotations.get(MATERIALITY, ""))
+        return ReleaseSummary(
+            digest=digest,
+            name=annotations.get(TITLE, ""),
+            created=annotations.get(CREATED, ""),
+            author=annotations.get(AUTHORS, ""),
+            purpose=annotations.get(PURPOSE, ""),
+            materiality=annotations.get(MATERIALITY, ""),
+            model_digest=annotations.get(MODEL_DIGEST, ""),
+            approvers=[approval.approver for approval in approvals],
+            approved=problem is None and needed is not None and len(approvals) >= needed,
+            problem=problem,
+        )
+
+
+def _releases(manifests: Manifests) -> dict[str, Manifest]:
+    return {digest: manifest for digest, (_, manifest) in manifests.items() if manifest.artifact_type == RELEASE_TYPE}
+
+
+def _resolve(manifests: Manifests, reference: str) -> str:
+    releases = _releases(manifests)
+    if not releases:
+        raise NotFound("there are no releases here", hint="make one with: aboveboard release create")
+    if is_digest(reference):
+        found = {reference} & releases.keys()
+    else:
+        name = reference.removesuffix(":latest")
+        named = [digest for digest, manifest in releases.items() if (manifest.annotations or {}).get(TITLE) == name]
+        newest = max(
+            named, key=lambda digest: ((releases[digest].annotations or {}).get(CREATED, ""), digest), default=""
+        )
+        prefix = "sha256:" + reference.removeprefix("sha256:")
+        long_enough = len(prefix) >= len("sha256:") + _SHORTEST_PREFIX
+        found = {digest for digest in releases if long_enough and digest.startswith(prefix)} | ({newest} - {""})
+    if len(found) > 1:
+        raise Misuse(f"{reference!r} may mean {len(found)} releases", hint="give more digits of the digest")
+    if not found:
+        raise NotFound(f"no release {reference[:100]!r}", hint="list them with: aboveboard release list")
+    return found.pop()
+
+
+def _write(writer: LayoutWriter, bundle: Bundle) -> None:
+    for blob in bundle.blobs:
+        writer.put(blob)
+    writer.add(bundle.manifest)
