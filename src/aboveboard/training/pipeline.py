@@ -26,7 +26,7 @@ from aboveboard.models.digest import model_digest
 from aboveboard.models.fit import fit_model
 from aboveboard.policy import GateVerdict, build_facts, gate, load_packs
 from aboveboard.settings import Home
-from aboveboard.spec import load_spec
+from aboveboard.spec import ModelSpec, load_spec
 from aboveboard.training.progress import Observer, Progress, silent
 from aboveboard.training.search import Trial, search_parameters
 
@@ -54,6 +54,7 @@ class Run:
 
     record: RunRecord
     directory: Path
+    spec: ModelSpec
     dataset: Dataset
     model: Model
     report: Report
@@ -176,7 +177,7 @@ def run_pipeline(
             packs={pack.name: pack.digest for pack in verdict.packs},
         )
     )
-    return Run(record, home.runs / run_id, dataset, model, report, verdict)
+    return Run(record, home.runs / run_id, spec, dataset, model, report, verdict)
 
 
 def encode_frame(encoding: Encoding, frame: pl.DataFrame) -> NDArray[np.float64]:

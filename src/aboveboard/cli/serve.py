@@ -1,0 +1,43 @@
+"""`aboveboard serve`: the decision server, in the foreground."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.markup import escape
+
+from aboveboard.cli.app import output_of
+from aboveboard.cli.workspace import ORIGIN, Workspace
+
+if TYPE_CHECKING:
+    from aboveboard.serving.deployment import Deployment
+
+
+@click.command(name="serve")
+@click.argument("release")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers to other machines, too.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free port.")
+@click.pass_context
+def command(ctx: click.Context, release: str, host: str, port: int) -> None:
+    """Answer decisions over HTTP from a verified release.
+
+    RELEASE is a digest, the beginning of one, or a model's name for its newest release. A release that is unsigned,
+    unapproved or damaged is refused. Every decision is in the log before it is answered. SIGTERM drains and stops.
+    """
+    from aboveboard.serving.server import ServerOptions, serve
+
+    out = output_of(False)
+    workspace = Workspace.of(ctx)
+
+    def ready(url: str, deployment: Deployment) -> None:
+        out.say(f"[green]✓[/] serving [bold]{escape(deployment.name)}[/] {deployment.digest[:19]} at {url}")
+        out.say(f"  POST {url}/v1/decisions · {url}/openapi.json · {url}/metrics  [dim](Ctrl-C stops)[/]")
+
+    serve(
+        workspace.home,
+        ServerOptions(release=release, host=host, port=port, origin=ORIGIN),
+        actor=workspace.actor,
+        clock=workspace.clock,
+        on_ready=ready,
+    )
