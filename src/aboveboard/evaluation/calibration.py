@@ -96,7 +96,7 @@ def calibration_error(
     weight = bands.n / n
     error = float(weight @ np.abs(bands.favourable_rate - bands.mean_score))
     smoothed = (bands.favourable + 2) / (bands.n + 4)
-    deviation = np.sqrt(smoothed * (1 - smoothed) / (bands.n + 4))
+    deviation = np.sqrt(smoothed * (1 - smoothed) / bands.n)
     noise = np.abs(np.random.default_rng(seed).standard_normal((_DRAWS, len(weight)))) @ (weight * deviation)
     reach = float(np.quantile(noise, confidence))
     return Measure(value=error, low=max(0.0, error - reach), high=min(1.0, error + reach), n=n)

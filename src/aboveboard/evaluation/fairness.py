@@ -215,7 +215,7 @@ def _assess_group(
 
 
 def standardized_mean_difference(group: Tally, reference: Tally, confidence: float) -> Measure:
-    """Return (mean − reference mean) / pooled SD of the two groups' scores, with the interval of Hedges & Olkin (1985).
+    """Return (mean − reference mean) / pooled SD of the two groups' scores, with its interval (Hedges & Olkin 1985).
 
     SE² = (n₁+n₀)/(n₁n₀) + d²/(2(n₁+n₀)). Undefined where a group has fewer than two members or no score differs.
     """

@@ -26,7 +26,7 @@ def z_quantile(confidence: float) -> float:
 
 
 def wilson_limits(successes: int, n: int, confidence: float) -> tuple[float, float]:
-    """Return the score interval of Wilson (1927) for a proportion out of `n` > 0: never empty, never outside [0, 1]."""
+    """Return the score interval of Wilson (1927) for a proportion out of `n` > 0; it never leaves [0, 1]."""
     z2 = z_quantile(confidence) ** 2
     rate = successes / n
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
