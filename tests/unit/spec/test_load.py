@@ -44,7 +44,7 @@ def test_the_example_says_what_it_declares() -> None:
 def test_six_mistakes_are_reported_at_once_with_their_lines(text: str) -> None:
     wrong = (
         text.replace("purpose: credit-decision", "purpose: credit")
-        .replace("approveAt: 0.72", "aproveAt: 0.72")
+        .replace("approveAt: 0.6", "aproveAt: 0.6")
         .replace("      aucAtLeast: 0.75\n", "")
         .replace("name: LIMIT_BAL,", "name: SEX,")
         .replace("region: eu-west}", "region: mars}")
@@ -74,7 +74,7 @@ def test_a_question_left_open_is_asked_once(text: str) -> None:
         ("reasonGroup: credit-line", "reasonGroup: credit-lines", "spec.features[0].reasonGroup", "no reason group"),
         ("name: PAY_2,", "name: PAY_0,", "spec.features[2].name", "declared twice"),
         ("name: PAY_2,", "name: ID,", "spec.features[2].name", "target or the identifier"),
-        ("referAt: 0.6", "referAt: 0.9", "spec.decision", "referAt is above approveAt"),
+        ("referAt: 0.45", "referAt: 0.9", "spec.decision", "referAt is above approveAt"),
         ("reference: male", "reference: mail", "spec.protected[0]", "reference group 'mail' is not one of"),
         ("below: 50}", "below: 55}", "spec.protected[1]", "bands overlap"),
         ("values: [2]}]", "values: [1]}]", "spec.protected[0]", "belongs to two groups"),
