@@ -44,7 +44,6 @@ def evaluate(
         )
     approved = score >= model.approve_at
     referred = int(((score >= model.refer_at) & ~approved).sum())
-    codes = [spec.spec.reason_texts(feature)[0] for feature in features]
     evaluation, seed = spec.spec.evaluation, spec.spec.model.seed
     confidence, limit = evaluation.confidence, evaluation.limits.adverse_impact_ratio_at_least
 
@@ -81,13 +80,7 @@ def evaluate(
         scores=score_distribution(score, favourable),
         calibration=calibration,
         fairness=fairness,
-        explanation=assess_explanation(
-            model,
-            rows,
-            [codes[owner] for owner in model.encoding.owner],
-            max_reasons=spec.spec.decision.max_reasons,
-            seed=seed,
-        ),
+        explanation=assess_explanation(model, rows, seed=seed),
         caveats=list(caveats(spec, calibration, fairness, referred=referred)),
     )
 

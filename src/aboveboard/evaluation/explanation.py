@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,12 +20,11 @@ _ROUNDING = 1e-9
 """Log-odds by which a margin may move against its direction: the rounding of a sum over trees."""
 
 
-def assess_explanation(
-    model: EvaluatedModel, rows: Rows, codes: Sequence[str], *, max_reasons: int, seed: int = 0
-) -> Explanation:
+def assess_explanation(model: EvaluatedModel, rows: Rows, *, seed: int = 0) -> Explanation:
     """Return what can be checked about the reasons of a model on records of shape (n, width).
 
-    `codes` gives the reason code of each column. Raises `NotVerified` when a contribution is not a finite number.
+    The reasons counted are those the model states to people, asked for one by one as the decision server does.
+    Raises `NotVerified` when a contribution is not a finite number.
     """
     generator = np.random.default_rng(seed)
     rows = _sample(rows, EXPLAINED_ROWS, generator)
@@ -37,49 +34,42 @@ def assess_explanation(
             "a contribution is not a finite number",
             hint="look for overflow in the model's parameters; no reason can be stated from such a model",
         )
-    names, by_code = contributions_by_code(contributions, codes)
-    adverse = model.score(rows) < model.refer_at
-    stated = stated_reasons(by_code[adverse], max_reasons)
+    adverse = rows[model.score(rows) < model.refer_at]
+    stated = {convention: _stated_codes(model, adverse, convention) for convention in (None, *ReferenceConvention)}
     tried = _sample(rows, MONOTONIC_ROWS, generator)
     return Explanation(
         rows=len(rows),
-        declines=int(adverse.sum()),
+        declines=len(adverse),
         largest_additivity_error=_largest_additivity_error(model, rows, contributions),
         monotonic_violations=int(monotonic_violations(model, tried).sum()),
         monotonic_rows=len(tried),
-        reason_flip_rate=_reason_flip_rate(model, rows[adverse], codes, max_reasons),
-        importances=sorted(
-            (
-                FeatureImportance(
-                    code=name,
-                    mean_absolute=float(np.abs(by_code[:, index]).mean()) if len(rows) else 0.0,
-                    share_of_declines=float(stated[:, index].mean()) if len(stated) else 0.0,
-                )
-                for index, name in enumerate(names)
-            ),
-            key=lambda importance: (-importance.mean_absolute, importance.code),
-        ),
+        reason_flip_rate=_flip_rate(*(stated[convention] for convention in ReferenceConvention)),
+        importances=_importances(model, contributions, stated[None]),
     )
 
 
-def contributions_by_code(contributions: Rows, codes: Sequence[str]) -> tuple[list[str], Rows]:
-    """Return the distinct codes, in order of appearance, and contributions summed by code, shape (n, codes).
-
-    Columns of one category and features declared correlated share a code and count as one factor.
-    """
-    names = list(dict.fromkeys(codes))
-    belongs = np.zeros((len(codes), len(names)))
-    belongs[np.arange(len(codes)), [names.index(code) for code in codes]] = 1.0
-    return names, contributions @ belongs
+def _stated_codes(model: EvaluatedModel, rows: Rows, convention: ReferenceConvention | None) -> list[frozenset[str]]:
+    """Return, for each row, the codes of the reasons the person would be told."""
+    return [frozenset(reason.code for reason in model.reasons(row, convention=convention)) for row in rows]
 
 
-def stated_reasons(by_code: Rows, max_reasons: int) -> NDArray[np.bool_]:
-    """Tell which codes are stated to each person, shape (n, codes): those that lowered the score, the worst first.
+def _flip_rate(one: list[frozenset[str]], other: list[frozenset[str]]) -> float | None:
+    """Return the share of adverse decisions whose set of reasons differs, None without any."""
+    return sum(a != b for a, b in zip(one, other, strict=True)) / len(one) if one else None
 
-    Equal contributions are ranked in order of declaration.
-    """
-    rank = np.argsort(np.argsort(by_code, axis=1, kind="stable"), axis=1, kind="stable")
-    return (by_code < 0) & (rank < max_reasons)
+
+def _importances(model: EvaluatedModel, contributions: Rows, stated: list[frozenset[str]]) -> list[FeatureImportance]:
+    """Return what each reason code moves and how often it is stated, the weightiest first."""
+    moved = np.abs(model.by_reason(contributions)).mean(axis=0) if len(contributions) else None
+    importances = [
+        FeatureImportance(
+            code=factor.code,
+            mean_absolute=0.0 if moved is None else float(moved[index]),
+            share_of_declines=sum(factor.code in codes for codes in stated) / len(stated) if stated else 0.0,
+        )
+        for index, factor in enumerate(model.reason_codes)
+    ]
+    return sorted(importances, key=lambda importance: (-importance.mean_absolute, importance.code))
 
 
 def monotonic_violations(model: EvaluatedModel, rows: Rows) -> NDArray[np.bool_]:
@@ -110,17 +100,6 @@ def _largest_additivity_error(model: EvaluatedModel, rows: Rows, contributions: 
         return 0.0
     difference = model.margin(rows) - model.margin(model.reference()[None, :])
     return float(np.abs(contributions.sum(axis=1) - difference).max())
-
-
-def _reason_flip_rate(model: EvaluatedModel, rows: Rows, codes: Sequence[str], max_reasons: int) -> float | None:
-    """Return the share of adverse decisions whose set of reasons depends on the reference, None without any."""
-    if len(rows) == 0:
-        return None
-    one, other = (
-        stated_reasons(contributions_by_code(model.attribute(rows, convention), codes)[1], max_reasons)
-        for convention in ReferenceConvention
-    )
-    return float((one != other).any(axis=1).mean())
 
 
 def _sample(rows: Rows, size: int, generator: np.random.Generator) -> Rows:

@@ -24,17 +24,21 @@ class EvaluatedEncoding(Protocol):
     """How records become rows."""
 
     @property
-    def owner(self) -> NDArray[np.intp]:
-        """For each column, the index of the declared feature it comes from."""
-        ...
-
-    @property
     def monotonic(self) -> tuple[int, ...]:
         """For each column, 1 where the score may only rise with it, -1 where it may only fall, else 0."""
         ...
 
     def encode_columns(self, columns: Mapping[str, Sequence[Any]]) -> Rows:
         """Return the rows of a batch given as columns."""
+        ...
+
+
+class StatedReason(Protocol):
+    """One of the reasons a person is told, or a factor that can become one."""
+
+    @property
+    def code(self) -> str:
+        """Its code in model.yaml."""
         ...
 
 
@@ -66,6 +70,21 @@ class EvaluatedModel(Protocol):
 
     def attribute(self, rows: Rows, convention: ReferenceConvention | None = None) -> Rows:
         """Return each column's contribution to margin(row) − margin(reference), shape (n, width)."""
+        ...
+
+    @property
+    def reason_codes(self) -> Sequence[StatedReason]:
+        """The factors, in the order of the columns of `by_reason`."""
+        ...
+
+    def by_reason(self, contributions: Rows) -> Rows:
+        """Return contributions added up by factor: shape (n, width) becomes (n, factors)."""
+        ...
+
+    def reasons(
+        self, row: NDArray[np.float64], locale: str = "en", convention: ReferenceConvention | None = None
+    ) -> Sequence[StatedReason]:
+        """Return the principal reasons stated for one row, shape (width,)."""
         ...
 
     def reference(self, convention: ReferenceConvention | None = None) -> NDArray[np.float64]:

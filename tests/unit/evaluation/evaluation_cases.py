@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from aboveboard.models.reasons import Reason, ReasonCode, rank, reason_codes
 from aboveboard.spec import ModelSpec, load_spec
 from aboveboard.spec.types import Monotonic, ReferenceConvention
 
@@ -26,10 +27,6 @@ class NumericEncoding:
 
     names: tuple[str, ...]
     monotonic: tuple[int, ...]
-
-    @property
-    def owner(self) -> NDArray[np.intp]:
-        return np.arange(len(self.names))
 
     def encode_columns(self, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float64]:
         return np.column_stack([np.array(columns[name], dtype=np.float64) for name in self.names])
@@ -45,6 +42,7 @@ class LinearModel:
     references: Mapping[ReferenceConvention, NDArray[np.float64]]
     approve_at: float = 0.72
     refer_at: float = 0.6
+    max_reasons: int = 4
 
     def margin(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         return rows @ self.weights + self.intercept
@@ -59,6 +57,21 @@ class LinearModel:
 
     def reference(self, convention: ReferenceConvention | None = None) -> NDArray[np.float64]:
         return self.references[convention or ReferenceConvention.AT_CUT_OFF]
+
+    @property
+    def reason_codes(self) -> tuple[ReasonCode, ...]:
+        return reason_codes((name, name, {"en": name}) for name in self.encoding.names)
+
+    def by_reason(self, contributions: NDArray[np.float64]) -> NDArray[np.float64]:
+        return contributions
+
+    def reasons(
+        self, row: NDArray[np.float64], locale: str = "en", convention: ReferenceConvention | None = None
+    ) -> list[Reason]:
+        contributions = self.attribute(row[None, :], convention)[0].tolist()
+        names = self.encoding.names
+        chosen = rank(contributions, names, self.max_reasons)
+        return [Reason(names[index], names[index], contributions[index], (names[index],)) for index in chosen]
 
 
 @dataclass(frozen=True)

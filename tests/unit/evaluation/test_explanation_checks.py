@@ -10,12 +10,7 @@ from evaluation_cases import LinearModel, NumericEncoding, credit_data, credit_m
 from numpy.typing import NDArray
 
 from aboveboard.errors import NotVerified
-from aboveboard.evaluation.explanation import (
-    assess_explanation,
-    contributions_by_code,
-    monotonic_violations,
-    stated_reasons,
-)
+from aboveboard.evaluation.explanation import assess_explanation, monotonic_violations
 from aboveboard.spec.types import ReferenceConvention
 
 ROWS = np.random.default_rng(1).normal(size=(2000, 3))
@@ -43,7 +38,7 @@ class Inexact(LinearModel):
 
 
 def test_contributions_that_add_up_have_no_error() -> None:
-    explanation = assess_explanation(linear([1.0, -2.0, 0.5]), ROWS, ["a", "b", "c"], max_reasons=4)
+    explanation = assess_explanation(linear([1.0, -2.0, 0.5]), ROWS)
 
     assert explanation.largest_additivity_error < 1e-12
     assert explanation.rows == 2000
@@ -53,14 +48,14 @@ def test_contributions_that_do_not_add_up_are_found_at_their_worst() -> None:
     model = linear([1.0, -2.0, 0.5])
     inexact = Inexact(model.encoding, model.weights, model.intercept, model.references)
 
-    explanation = assess_explanation(inexact, ROWS, ["a", "b", "c"], max_reasons=4)
+    explanation = assess_explanation(inexact, ROWS)
 
     assert explanation.largest_additivity_error == pytest.approx(0.1 * np.abs(ROWS[:, 0]).max())
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:
     with pytest.raises(NotVerified, match="not a finite number"):
-        assess_explanation(linear([float("inf"), 1.0, 1.0]), ROWS, ["a", "b", "c"], max_reasons=4)
+        assess_explanation(linear([float("inf"), 1.0, 1.0]), ROWS)
 
 
 def test_every_row_against_a_declared_direction_is_counted() -> None:
@@ -69,7 +64,7 @@ def test_every_row_against_a_declared_direction_is_counted() -> None:
 
     assert not monotonic_violations(with_it, ROWS).any()
     assert monotonic_violations(against_it, ROWS).all()
-    report = assess_explanation(against_it, ROWS, ["a", "b", "c"], max_reasons=4)
+    report = assess_explanation(against_it, ROWS)
     assert (report.monotonic_violations, report.monotonic_rows) == (400, 400)
 
 
@@ -87,27 +82,9 @@ def test_a_local_bump_is_found_where_it_is_and_missing_values_do_not_hide_it() -
     assert (monotonic_violations(bumpy, rows) == (rows[:, 1] > 1.0)).all()
 
 
-def test_factors_that_share_a_code_are_added_before_they_are_ranked() -> None:
-    names, by_code = contributions_by_code(np.array([[-1.0, -3.0, 2.5]]), ["x", "y", "y"])
-
-    assert names == ["x", "y"]
-    assert by_code.tolist() == [[-1.0, -0.5]]
-    assert stated_reasons(by_code, 1).tolist() == [[True, False]]
-
-
-def test_only_what_lowered_the_score_is_a_reason_and_the_worst_come_first() -> None:
-    by_code = np.array([[-1.0, 0.0, -3.0, 2.0], [1.0, 2.0, 3.0, 4.0], [-1.0, -1.0, -1.0, -2.0]])
-
-    assert stated_reasons(by_code, 2).tolist() == [
-        [True, False, True, False],
-        [False, False, False, False],
-        [True, False, False, True],  # a tie goes to the one declared first
-    ]
-
-
 def test_reasons_flip_where_the_reference_matters_and_only_there() -> None:
-    same = assess_explanation(linear([1.0, -2.0, 0.5]), ROWS, ["a", "b", "c"], max_reasons=4)
-    moved = assess_explanation(linear([1.0, -2.0, 0.5], shift=1.0), ROWS, ["a", "b", "c"], max_reasons=4)
+    same = assess_explanation(linear([1.0, -2.0, 0.5]), ROWS)
+    moved = assess_explanation(linear([1.0, -2.0, 0.5], shift=1.0), ROWS)
     model = linear([1.0, -2.0, 0.5])
     adverse = ROWS[model.score(ROWS) < model.refer_at]
 
@@ -119,7 +96,7 @@ def test_reasons_flip_where_the_reference_matters_and_only_there() -> None:
 def test_without_adverse_decisions_there_is_no_flip_rate() -> None:
     lenient = replace(linear([1.0, -2.0, 0.5]), approve_at=0.0, refer_at=0.0)
 
-    explanation = assess_explanation(lenient, ROWS, ["a", "b", "c"], max_reasons=4)
+    explanation = assess_explanation(lenient, ROWS)
 
     assert explanation.declines == 0
     assert explanation.reason_flip_rate is None
@@ -127,7 +104,7 @@ def test_without_adverse_decisions_there_is_no_flip_rate() -> None:
 
 
 def test_importances_are_mean_absolute_contributions_largest_first() -> None:
-    explanation = assess_explanation(linear([1.0, -2.0, 0.5]), ROWS, ["a", "b", "c"], max_reasons=1)
+    explanation = assess_explanation(replace(linear([1.0, -2.0, 0.5]), max_reasons=1), ROWS)
 
     assert [importance.code for importance in explanation.importances] == ["b", "a", "c"]
     assert explanation.importances[0].mean_absolute == pytest.approx(2 * np.abs(ROWS[:, 1]).mean())
@@ -139,7 +116,7 @@ def test_a_real_model_of_real_people_obeys_every_direction() -> None:
     frame = data.rows("holdout")
     rows = model.encoding.encode_columns({name: frame[name].to_list() for name in model.encoding.names})
 
-    explanation = assess_explanation(model, rows, model.encoding.names, max_reasons=4)
+    explanation = assess_explanation(model, rows)
 
     assert explanation.rows == 9000
     assert explanation.monotonic_violations == 0
