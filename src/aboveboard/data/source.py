@@ -66,7 +66,7 @@ def read_source(path: Path, file_format: Format, null_values: tuple[str, ...] = 
     if frame.height == 0:
         raise _refused(path, "there is a header and no record", "export the data again")
     return SourceTable(
-        frame=_with_nulls(frame, null_values),
+        frame=with_nulls(frame, null_values),
         name=path.name,
         format=file_format,
         size=len(content),
@@ -166,7 +166,7 @@ def _parquet(path: Path, content: bytes) -> pl.DataFrame:
     return frame.with_columns(pl.col(coded).cast(pl.String))
 
 
-def _with_nulls(frame: pl.DataFrame, null_values: tuple[str, ...]) -> pl.DataFrame:
+def with_nulls(frame: pl.DataFrame, null_values: tuple[str, ...]) -> pl.DataFrame:
     """Turn the declared spellings of a missing value into nulls."""
     spellings = list(null_values)
     text = [pl.when(pl.col(n).is_in(spellings)).then(None).otherwise(pl.col(n)).alias(n) for n in _text(frame)]

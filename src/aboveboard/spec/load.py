@@ -28,6 +28,9 @@ T = TypeVar("T", bound=Strict)
 UNANSWERED = "?"
 """What `aboveboard init` writes where only a person knows the answer."""
 
+_SPELLINGS = ("nullValues", "categories", "values")
+"""Keys that hold values as they stand in the data, where a question mark is just a spelling."""
+
 
 def load_spec(path: Path) -> ModelSpec:
     """Return the model spec in the YAML file at `path`.
@@ -89,6 +92,8 @@ def _unanswered(node: Any, path: Location) -> Iterator[tuple[Location, int]]:
     """Yield the path and line of every value that is still a question mark."""
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in children:
+        if key in _SPELLINGS:
+            continue
         if value == UNANSWERED and isinstance(value, str):
             yield (*path, key), _line(node, (key,))
         else:

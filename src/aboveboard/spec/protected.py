@@ -10,6 +10,10 @@ from pydantic import Field, model_validator
 from aboveboard.spec.types import Column, Name, Scalar, Strict, Text
 
 
+def _spelling(value: Scalar) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 class Group(Strict):
     """People who share a value of a protected attribute: listed values, or a band `from` ≤ value < `below`."""
 
@@ -19,9 +23,9 @@ class Group(Strict):
     below: float | None = None
 
     def holds(self, value: Scalar) -> bool:
-        """Tell whether a person with this value belongs here; a number matches its spelling (2 and "2")."""
+        """Tell whether a person with this value belongs here; a number matches its spelling (2, 2.0 and "2")."""
         if self.values is not None:
-            return str(value) in {str(listed) for listed in self.values}
+            return _spelling(value) in {_spelling(listed) for listed in self.values}
         if isinstance(value, bool | str):
             return False
         return (self.from_ is None or value >= self.from_) and (self.below is None or value < self.below)
