@@ -1,0 +1,63 @@
+"""The LightGBM family: gradient-boosted trees, scored by LightGBM, explained exactly by our own kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aboveboard.errors import NotVerified
+from aboveboard.models.lightgbm_native import NativeBooster
+from aboveboard.models.shapley import Explainer
+from aboveboard.models.trees import Trees, parse_trees
+from aboveboard.spec.types import Family
+
+TREES_FILE = "trees.txt"
+"""LightGBM's text format; LightGBM itself and shap can load it."""
+
+_REMEMBERED = 8
+"""How many references are kept prepared; a model has two."""
+
+
+class LightGBMTrees:
+    """A `Predictor` over trees. Safe to share between threads."""
+
+    family = Family.LIGHTGBM
+
+    def __init__(self, trees: Trees, owner: NDArray[np.intp]) -> None:
+        if trees.width != len(owner):
+            raise NotVerified(
+                f"the trees read {trees.width} columns, the encoding gives {len(owner)}",
+                hint="the files belong to different models; fetch or build the model again",
+            )
+        self.trees = trees
+        self._owner = owner
+        self._booster = NativeBooster(trees)
+        self._explainers: dict[bytes, Explainer] = {}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], owner: NDArray[np.intp]) -> LightGBMTrees:
+        """Return the trees that `files` gave. Raises `NotVerified`."""
+        try:
+            return cls(parse_trees(files[TREES_FILE].decode("ascii")), owner)
+        except UnicodeDecodeError as error:
+            raise NotVerified("not a tree model: it is not text", hint="fetch or build the model again") from error
+
+    def margin(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return log-odds, shape (n,), of rows, shape (n, width)."""
+        return self._booster.margin(rows)
+
+    def attribute(self, rows: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return exact Baseline Shapley values, shape (n, width), against a reference row, shape (width,)."""
+        key = reference.tobytes()
+        explainer = self._explainers.get(key)
+        if explainer is None:
+            if len(self._explainers) >= _REMEMBERED:
+                self._explainers.clear()
+            explainer = self._explainers[key] = Explainer(self.trees, reference, self._owner)
+        return explainer.attribute(rows)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the trees as one text file."""
+        return {TREES_FILE: self.trees.to_text().encode("ascii")}

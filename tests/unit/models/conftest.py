@@ -1,0 +1,18 @@
+"""Fixtures for everything about models: real records and one small fitted model, made once."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.models.credit_case import CreditCase
+
+from aboveboard.models import Model
+
+
+@pytest.fixture(scope="session")
+def credit() -> CreditCase:
+    return CreditCase.load()
+
+
+@pytest.fixture(scope="session")
+def model(credit: CreditCase) -> Model:
+    return credit.fit()
