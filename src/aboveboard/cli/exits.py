@@ -30,8 +30,8 @@ _BY_VERDICT = {"pass": PASS, "fail": FAIL, "insufficient": INSUFFICIENT}
 
 
 def for_error(error: errors.AboveboardError) -> int:
-    """Return the exit code of an error; one without its own is a plain failure."""
-    return _BY_ERROR.get(type(error), FAIL)
+    """Return the exit code of an error, or of the nearest kind of error it is; one without is a plain failure."""
+    return next((_BY_ERROR[kind] for kind in type(error).__mro__ if kind in _BY_ERROR), FAIL)
 
 
 def for_verdict(verdict: str) -> int:
