@@ -86,10 +86,25 @@ def _csv(path: Path, content: bytes) -> pl.DataFrame:
     try:
         frame = pl.read_csv(content.rstrip(b"\r\n"), infer_schema=False, empty_string_is_null=False)
     except PolarsError as error:
-        raise _refused(path, "the quoting is broken", 'double every " inside a quoted field') from error
-    if frame.height != sum(1 for _ in csv.reader(io.StringIO(text, newline=""))) - 1:
-        raise _refused(path, "line ends or quotes can be read in two ways", "export it with \\n or \\r\\n line ends")
+        raise _refused(
+            path, "its quotes or line ends are broken", 'end lines with \n, and double every " inside a quoted field'
+        ) from error
+    if not _read_alike(frame, text):
+        raise _refused(path, "its quotes can be read in two ways", 'quote fields that hold a ", and double it')
     return frame
+
+
+def _read_alike(frame: pl.DataFrame, text: str) -> bool:
+    """Tell whether two parsers agree on every record: their number, and how many characters the fields of each hold.
+
+    A quote inside an unquoted field is undefined (RFC 4180, 2.5), and a comma after it then separates or does not.
+    """
+    records = csv.reader(io.StringIO(text, newline=""))
+    next(records)
+    if '"' not in text:
+        return frame.height == sum(1 for _ in records)
+    sizes = pl.Series("sizes", [sum(map(len, record)) for record in records], dtype=pl.Int64)
+    return frame.select(pl.sum_horizontal(pl.all().str.len_chars()).cast(pl.Int64)).to_series().equals(sizes)
 
 
 def _decoded(path: Path, content: bytes) -> str:

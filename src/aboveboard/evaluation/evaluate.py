@@ -10,7 +10,7 @@ from aboveboard.evaluation.calibration import assess_calibration
 from aboveboard.evaluation.explanation import assess_explanation
 from aboveboard.evaluation.fairness import assess_fairness, assign_groups
 from aboveboard.evaluation.performance import assess_performance, score_distribution
-from aboveboard.evaluation.report import AttributeFairness, Calibration, Report
+from aboveboard.evaluation.report import AttributeFairness, Calibration, Explanation, Report
 from aboveboard.evaluation.types import EvaluatedData, EvaluatedModel
 from aboveboard.spec import ModelSpec
 from aboveboard.spec.types import Purpose
@@ -18,6 +18,7 @@ from aboveboard.spec.types import Purpose
 HOLDOUT = "holdout"
 
 _SLOPE_TOLERANCE = 0.1
+_FLIP_TOLERANCE = 0.2
 
 
 def evaluate(
@@ -64,6 +65,7 @@ def evaluate(
         adverse_impact_limit=limit,
         seed=seed,
     )
+    explanation = assess_explanation(model, rows, seed=seed)
     return Report(
         model=spec.metadata.name,
         family=spec.spec.model.family.value,
@@ -80,13 +82,18 @@ def evaluate(
         scores=score_distribution(score, favourable),
         calibration=calibration,
         fairness=fairness,
-        explanation=assess_explanation(model, rows, seed=seed),
-        caveats=list(caveats(spec, calibration, fairness, referred=referred)),
+        explanation=explanation,
+        caveats=list(caveats(spec, calibration, fairness, explanation, referred=referred)),
     )
 
 
 def caveats(
-    spec: ModelSpec, calibration: Calibration, fairness: list[AttributeFairness], *, referred: int
+    spec: ModelSpec,
+    calibration: Calibration,
+    fairness: list[AttributeFairness],
+    explanation: Explanation,
+    *,
+    referred: int,
 ) -> Iterator[str]:
     """Yield, in whole sentences, what a reader must know before relying on the numbers.
 
@@ -125,6 +132,12 @@ def caveats(
         yield (
             f"The calibration slope is {calibration.slope:.2f}: the scores are too {extreme}, and probabilities far "
             "from the average should be read with care."
+        )
+    flips = explanation.reason_flip_rate
+    if flips is not None and flips > _FLIP_TOLERANCE:
+        yield (
+            f"In {flips:.0%} of adverse decisions the set of stated reasons depends on which reference people are "
+            f"compared with; the convention in force is {spec.spec.decision.reference.value}."
         )
     yield (
         "Calibration errors are never negative, so chance alone makes them larger, and most in the smallest groups. "

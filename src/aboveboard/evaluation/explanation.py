@@ -35,7 +35,10 @@ def assess_explanation(model: EvaluatedModel, rows: Rows, *, seed: int = 0) -> E
             hint="look for overflow in the model's parameters; no reason can be stated from such a model",
         )
     adverse = rows[model.score(rows) < model.refer_at]
-    stated = {convention: _stated_codes(model, adverse, convention) for convention in (None, *ReferenceConvention)}
+    stated = {convention: _stated_codes(model, adverse, convention) for convention in ReferenceConvention}
+    own = next(
+        c for c in ReferenceConvention if np.array_equal(model.reference(c), model.reference(), equal_nan=True)
+    )
     tried = _sample(rows, MONOTONIC_ROWS, generator)
     return Explanation(
         rows=len(rows),
@@ -44,11 +47,11 @@ def assess_explanation(model: EvaluatedModel, rows: Rows, *, seed: int = 0) -> E
         monotonic_violations=int(monotonic_violations(model, tried).sum()),
         monotonic_rows=len(tried),
         reason_flip_rate=_flip_rate(*(stated[convention] for convention in ReferenceConvention)),
-        importances=_importances(model, contributions, stated[None]),
+        importances=_importances(model, contributions, stated[own]),
     )
 
 
-def _stated_codes(model: EvaluatedModel, rows: Rows, convention: ReferenceConvention | None) -> list[frozenset[str]]:
+def _stated_codes(model: EvaluatedModel, rows: Rows, convention: ReferenceConvention) -> list[frozenset[str]]:
     """Return, for each row, the codes of the reasons the person would be told."""
     return [frozenset(reason.code for reason in model.reasons(row, convention=convention)) for row in rows]
 

@@ -10,6 +10,7 @@ import msgspec
 from aboveboard import __version__
 from aboveboard.clock import Clock, timestamp
 from aboveboard.errors import AboveboardError, Conflict, Misuse, NotAuthorised, NotFound
+from aboveboard.files import write_atomically
 from aboveboard.release.approval import (
     COMMENT_LIMIT,
     Approval,
@@ -17,6 +18,7 @@ from aboveboard.release.approval import (
     objection,
     required_approvals,
 )
+from aboveboard.release.archive import pack_archive, read_archive, unpack_archive
 from aboveboard.release.bundle import (
     MATERIALITY,
     MODEL_DIGEST,
@@ -97,6 +99,7 @@ class ReleaseDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Summaries = list[ReleaseSummary]
+Digests = list[str]
 
 
 class ReleaseStore:
@@ -226,6 +229,30 @@ class ReleaseStore:
             approvals_required=required_approvals(document.materiality),
             ignored=[*ignored],
         )
+
+    def export(self, reference: str, path: Path) -> str:
+        """Write a release with its statements as a tar file that is an OCI image layout; return its digest.
+
+        The same release and statements give the same file. Raises `NotVerified` for a release that does not hold.
+        """
+        manifests = self._layout.manifests()
+        digest = _resolve(manifests, reference)
+        self._verify(manifests, digest, require_approval=False)
+        write_atomically(path, pack_archive(self._layout, manifests, digest))
+        return digest
+
+    def import_(self, path: Path) -> Digests:
+        """Take in the releases of such a tar file, with their statements; return their digests.
+
+        All or none. Raises `NotVerified` when the file is not sound or a release in it was not signed by somebody
+        trusted here. Approvals are judged when the release is used, as ever.
+        """
+        content = read_archive(path)
+        with self._layout.writing() as writer:
+            releases = unpack_archive(content, writer)
+            for digest in releases:
+                self._verify({**writer.known, **writer.added}, digest, require_approval=False)
+        return releases
 
     def rebuild_index(self) -> int:
         """Write the index anew from the blobs after it was damaged; return how many manifests were found."""

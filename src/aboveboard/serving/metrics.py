@@ -75,6 +75,8 @@ class Metrics(Collector):
         self.stages = {stage: Histogram(LATENCY_BOUNDS) for stage in STAGES}
         self.refused: dict[str, int] = {}
         self.outcomes: dict[str, int] = {}
+        self.shadow_refusals: dict[tuple[str, str], int] = {}
+        self.comparisons: dict[tuple[str, str, str], int] = {}
         self.replayed = 0
         self.ready = False
         self._pending = pending
@@ -87,6 +89,24 @@ class Metrics(Collector):
     def refuse(self, code: str) -> None:
         """Count a request that got a problem document instead of a decision."""
         self.refused[code] = self.refused.get(code, 0) + 1
+
+    def refuse_shadow(self, release: str, code: str) -> None:
+        """Count a request that a shadow could not score, its contract being another."""
+        key = (release, code)
+        self.shadow_refusals[key] = self.shadow_refusals.get(key, 0) + 1
+
+    def compare(self, release: str, decided: str, shadowed: str) -> None:
+        """Count what a shadow would have decided beside what was decided."""
+        key = (release, decided, shadowed)
+        self.comparisons[key] = self.comparisons.get(key, 0) + 1
+
+    def timed(self, started: float, read: float, decided: float, durable: float) -> None:
+        """Count how long one decision took, from the moments its stages ended."""
+        stages = self.stages
+        stages["read"].observe(read - started)
+        stages["decide"].observe(decided - read)
+        stages["journal"].observe(durable - decided)
+        stages["total"].observe(durable - started)
 
     def registry(self) -> CollectorRegistry:
         """Return a registry with these counts and those of the process, ready to be written out."""
@@ -113,6 +133,22 @@ class Metrics(Collector):
         for code, count in self.refused.items():
             refused.add_metric([code], count)
         yield refused
+        comparisons = CounterMetricFamily(
+            "aboveboard_shadow_comparisons",
+            "Requests a shadow release scored too, by the outcome that was decided and the shadow's own",
+            labels=["release", "decided", "shadowed"],
+        )
+        for pair, count in self.comparisons.items():
+            comparisons.add_metric([*pair], count)
+        yield comparisons
+        shadow_refusals = CounterMetricFamily(
+            "aboveboard_shadow_refusals",
+            "Requests a shadow release could not score, by the code of the problem",
+            labels=["release", "code"],
+        )
+        for refusal, count in self.shadow_refusals.items():
+            shadow_refusals.add_metric([*refusal], count)
+        yield shadow_refusals
         outcomes = CounterMetricFamily(
             "aboveboard_reported_outcomes", "Outcomes reported for decisions, by kind", labels=["kind"]
         )

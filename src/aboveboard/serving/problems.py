@@ -23,6 +23,7 @@ from aboveboard.errors import (
     StorageFailed,
 )
 from aboveboard.serving import refusals
+from aboveboard.serving.access import NotAuthenticated, TooManyRequests
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -37,7 +38,9 @@ _STATUS: dict[type[AboveboardError], HTTPStatus] = {
     refusals.MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     RequestRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFound: HTTPStatus.NOT_FOUND,
+    NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     NotAuthorised: HTTPStatus.FORBIDDEN,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     Conflict: HTTPStatus.CONFLICT,
     Retained: HTTPStatus.CONFLICT,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -109,6 +112,18 @@ def unexpected() -> ProblemDocument:
     """Return the problem document for a fault of ours that nothing foresaw."""
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     return ProblemDocument("/problems/internal", "Internal", int(status), "internal", "the server made a mistake")
+
+
+def extra_headers(problem: ProblemDocument) -> dict[str, str]:
+    """Return the headers that go with a problem: when to come back, how to say who one is, that we hang up."""
+    match problem.status:
+        case HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.TOO_MANY_REQUESTS:
+            return {"retry-after": str(RETRY_AFTER_SECONDS)}
+        case HTTPStatus.UNAUTHORIZED:
+            return {"www-authenticate": "Bearer"}
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return {"connection": "close"}
+    return {}
 
 
 def catalogue() -> dict[str, ProblemDocument]:

@@ -51,3 +51,9 @@ class CardNumber(RequestRefused):
     """A payment card number where none may be (PCI DSS 4.0.1, requirement 3.4.1 and the scope it draws)."""
 
     code = "card-number"
+
+
+class IdempotencyKeyReused(RequestRefused):
+    """An idempotency key that came with another request before."""
+
+    code = "idempotency-key-reused"

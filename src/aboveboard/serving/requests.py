@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -66,6 +66,19 @@ def parse_decision(body: bytes) -> DecisionRequest:
     refuse_duplicate_keys(body, _members(request))
     _refuse_card_numbers(request)
     return request
+
+
+T = TypeVar("T")
+
+
+def decode(body: bytes, shape: type[T]) -> T:
+    """Return a JSON body as `shape`. Raises `RequestRefused` and its kinds; no object may name a member twice."""
+    try:
+        document = msgspec.json.decode(body, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise unreadable(error) from None
+    refuse_duplicate_keys(body, -1)
+    return document
 
 
 def unreadable(error: Exception) -> RequestRefused:

@@ -25,7 +25,6 @@ ANSWERS = {
     "dpia": "DPIA-1",
     "humanReview": "review@bank.example",
     "monitoringPlan": "plan.md",
-    "materiality": "medium",
 }
 
 
@@ -53,7 +52,7 @@ def write_loans(path: Path, people: int = 12_000, seed: int = 5) -> None:
 
 def answer(text: str) -> str:
     """Answer what `init` could not know, and touch nothing else."""
-    return re.sub(r'^(\s*)(\w+): "\?"', lambda m: f"{m[1]}{m[2]}: {ANSWERS[m[2]]}", text, flags=re.MULTILINE)
+    return re.sub(r'(\w+): (?:"\?"|\["\?"\])', lambda match: f"{match[1]}: {ANSWERS[match[1]]}", text)
 
 
 def free_port() -> int:
