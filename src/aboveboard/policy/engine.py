@@ -1,0 +1,168 @@
+"""The gate itself: facts and packs in, one result for every rule out, and nothing lost in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from aboveboard.canonical import canonical_json
+from aboveboard.ids import sha256_digest
+from aboveboard.policy.answer import read_answer, refused, result
+from aboveboard.policy.facts import shape_error
+from aboveboard.policy.pack import HOUSE, PolicyPack, Rule
+from aboveboard.policy.rego import ENGINE, LIBRARY, CompiledRego, RegoFailed, engine_version
+from aboveboard.policy.verdict import EngineRecord, GateVerdict, PackRecord, RuleResult, Severity, Verdict, overall
+from aboveboard.spec.types import Purpose
+
+_OWN = "gate"
+"""The name under which the gate reports on its own preconditions."""
+
+
+class Engine:
+    """Packs compiled once, to judge any number of models. Belongs to one thread."""
+
+    def __init__(self, packs: Sequence[PolicyPack]) -> None:
+        """Compile `packs`. One that does not compile fails each of its rules, every time."""
+        library = LIBRARY.read_bytes()
+        self._packs = list(packs)
+        self._record = EngineRecord(ENGINE, engine_version(), sha256_digest(library))
+        self._compiled: list[CompiledRego | RegoFailed] = []
+        for pack in packs:
+            try:
+                modules = {LIBRARY.name: library.decode(), **{f"{pack.name}/{n}": t for n, t in pack.modules.items()}}
+                self._compiled.append(CompiledRego(pack.package, modules))
+            except RegoFailed as error:
+                self._compiled.append(error)
+
+    def judge(self, facts: Mapping[str, Any], as_of: date) -> GateVerdict:
+        """Return the verdict on `facts` under the law of the day `as_of`.
+
+        Raises `RequestRefused` for facts that are not JSON.
+        """
+        canonical = canonical_json(dict(facts))
+        purpose = _purpose(facts)
+        results = [self._whole(facts), self._covered(facts)]
+        for pack, compiled in zip(self._packs, self._compiled, strict=True):
+            results.extend(_judge_pack(pack, compiled, canonical.decode(), purpose, as_of))
+        return GateVerdict(
+            verdict=_verdict(results),
+            as_of=as_of.isoformat(),
+            facts_digest=sha256_digest(canonical),
+            packs=tuple(PackRecord(pack.name, pack.manifest.version, pack.digest) for pack in self._packs),
+            engine=self._record,
+            results=tuple(results),
+        )
+
+    @staticmethod
+    def _whole(facts: Mapping[str, Any]) -> RuleResult:
+        """Judge whether the facts have the documented shape: a fact left out is not a fact in our favour."""
+        problem = shape_error(dict(facts))
+        return _own(
+            "gate-facts-whole",
+            "The facts are whole",
+            "Every fact a rule may ask for is stated, if only as null.",
+            Verdict.FAIL if problem else Verdict.PASS,
+            f"the facts are not whole: {problem}" if problem else "every fact is stated",
+            "run the evaluation again with this version of Aboveboard",
+        )
+
+    def _covered(self, facts: Mapping[str, Any]) -> RuleResult:
+        """Judge whether every jurisdiction the model declares has a pack here, the house's own among them."""
+        model = facts.get("model")
+        wanted = model.get("jurisdictions") if isinstance(model, dict) else None
+        provided = {pack.manifest.jurisdiction for pack in self._packs}
+        if not isinstance(wanted, list) or not wanted:
+            missing = ["(the facts name no jurisdiction)"]
+        else:
+            missing = [str(name) for name in (*wanted, HOUSE) if name not in provided]
+        return _own(
+            "gate-packs-cover",
+            "Every jurisdiction has its say",
+            "A model is judged by the rules of every jurisdiction it declares, and by its own limits.",
+            Verdict.FAIL if missing else Verdict.PASS,
+            f"no policy pack judged {', '.join(missing)}" if missing else f"judged by {', '.join(sorted(provided))}",
+            "add the pack of that jurisdiction",
+        )
+
+
+def gate(facts: Mapping[str, Any], packs: Sequence[PolicyPack], as_of: date) -> GateVerdict:
+    """Return the verdict of `packs` on `facts` under the law of the day `as_of`; see `Engine` for many models.
+
+    Raises `RequestRefused` for facts that are not JSON.
+    """
+    return Engine(packs).judge(facts, as_of)
+
+
+def _verdict(results: Sequence[RuleResult]) -> Verdict:
+    """Return the overall verdict; the gate's own preconditions alone never make it `pass`."""
+    verdict = overall(results)
+    answered = any(r.verdict is Verdict.PASS and r.severity is Severity.BLOCK for r in results if r.pack != _OWN)
+    return Verdict.FAIL if verdict is Verdict.PASS and not answered else verdict
+
+
+def _purpose(facts: Mapping[str, Any]) -> Purpose | None:
+    model = facts.get("model")
+    try:
+        return Purpose(model["purpose"]) if isinstance(model, dict) else None
+    except (KeyError, ValueError):
+        return None
+
+
+def _judge_pack(
+    pack: PolicyPack, compiled: CompiledRego | RegoFailed, term: str, purpose: Purpose | None, day: date
+) -> list[RuleResult]:
+    """Return a result for every declared rule, and one for every answer that no rule asked for."""
+    rules = pack.manifest.rules
+    try:
+        if isinstance(compiled, RegoFailed):
+            raise compiled
+        answers = compiled.answers(term)
+    except RegoFailed as error:
+        message = f"rule gave no answer: {pack.name}: {error}"
+        return [refused(rule, pack.name, message) for rule in rules]
+    results = [_judge_rule(rule, pack.name, answers.pop(rule.id, None), purpose, day) for rule in rules]
+    strays = [
+        _own(
+            "gate-undeclared-answer",
+            "Every answer belongs to a declared rule",
+            "A pack answers the rules of its manifest and no others.",
+            Verdict.FAIL,
+            f"pack {pack.name} answers {stray!r}, which its manifest does not declare",
+            "declare the rule in pack.yaml, or mend its name in the Rego",
+        )
+        for stray in sorted(answers)
+    ]
+    return results + strays
+
+
+def _judge_rule(rule: Rule, pack: str, raw: Any, purpose: Purpose | None, day: date) -> RuleResult:
+    if rule.purposes != "any" and purpose is None:
+        return refused(rule, pack, "the facts do not say what the model is for, so that no rule can be set aside")
+    if purpose is not None and not rule.concerns(purpose):
+        return result(rule, pack, Verdict.NOT_APPLICABLE, f"does not concern a model for {purpose}")
+    answered = read_answer(rule, pack, raw)
+    if rule.in_force(day):
+        return answered
+    if rule.effective_from is not None and day < rule.effective_from:
+        outlook = (
+            f"law from {rule.effective_from}; as things stand it would say {answered.verdict}: {answered.message}"
+        )
+        return result(rule, pack, Verdict.NOT_APPLICABLE, outlook)
+    return result(rule, pack, Verdict.NOT_APPLICABLE, f"no longer law: its last day was {rule.effective_to}")
+
+
+def _own(rule: str, title: str, law: str, verdict: Verdict, message: str, remedy: str) -> RuleResult:
+    """Return what the gate says about its own preconditions."""
+    return RuleResult(
+        rule=rule,
+        pack=_OWN,
+        title=title,
+        citation="Aboveboard, fail closed",
+        law=law,
+        verdict=verdict,
+        severity=Severity.BLOCK,
+        message=message,
+        review_required=False,
+        remedy="" if verdict is Verdict.PASS else remedy,
+    )
