@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -138,3 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader (head, less) has seen enough. Point stdout elsewhere so that the exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(exits.PASS)
+    except Exception:  # noqa: BLE001  a defect of ours: say so, with a code of its own
+        traceback.print_exc()
+        sys.stderr.write("this is a defect in aboveboard; please report it with the lines above\n")
+        sys.exit(exits.BUG)

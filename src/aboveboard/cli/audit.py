@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -14,6 +14,7 @@ from rich.markup import escape
 from aboveboard.cli import exits
 from aboveboard.cli.app import json_option, output_of
 from aboveboard.cli.workspace import Workspace
+from aboveboard.clock import timestamp
 from aboveboard.errors import NotFound, NotVerified
 from aboveboard.files import write_atomically
 
@@ -134,7 +135,7 @@ def prove(ctx: click.Context, index: int) -> None:
 @click.option("--subject", help="A subject's token (sub-…).")
 @click.option("--release", help="Decisions by one release digest.")
 @click.option("--outcome", help="approve, refer, decline, …")
-@click.option("--kind", help="A kind of event, e.g. decision, gate-verdict-reached.")
+@click.option("--kind", help="A kind of event, e.g. decision.")
 @click.option("--since", type=MOMENT)
 @click.option("--until", type=MOMENT)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
@@ -164,9 +165,9 @@ def find(
         subject=subject,
         release=release,
         outcome=outcome,
-        kind=kind,
-        since=since,
-        until=until,
+        kind=kind if kind is None or "/" in kind else f"{kind}/1",
+        since=_moment(since),
+        until=_moment(until),
         limit=limit,
     )
     with workspace.log() as log:
@@ -202,3 +203,8 @@ def fsck(ctx: click.Context, as_json: bool) -> int:
     out.say("[green]✓[/] the log is sound" if report.clean else f"[red]✗[/] {len(report.findings)} findings")
     out.document(msgspec.to_builtins(report))
     return exits.PASS if report.clean else exits.FAIL
+
+
+def _moment(given: datetime | None) -> str | None:
+    """Return a moment as the log writes it; one without a time zone is meant in UTC."""
+    return None if given is None else timestamp(given if given.tzinfo else given.replace(tzinfo=UTC))
