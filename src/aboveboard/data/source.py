@@ -87,7 +87,9 @@ def _csv(path: Path, content: bytes) -> pl.DataFrame:
         frame = pl.read_csv(content.rstrip(b"\r\n"), infer_schema=False, empty_string_is_null=False)
     except PolarsError as error:
         raise _refused(
-            path, "its quotes or line ends are broken", 'end lines with \n, and double every " inside a quoted field'
+            path,
+            "its quotes or line ends are broken",
+            'end lines with LF or CR LF, and double every " inside a quoted field',
         ) from error
     if not _read_alike(frame, text):
         raise _refused(path, "its quotes can be read in two ways", 'quote fields that hold a ", and double it')
