@@ -1,0 +1,38 @@
+"""`python -m bench [name …]`: run the benchmarks named, or all; each prints a table of medians."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import pkgutil
+import sys
+
+import bench
+
+
+def machine() -> str:
+    """Return what this was measured on, in one line."""
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+            model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), model)
+    except FileNotFoundError:
+        pass  # not Linux: what the platform says has to do
+    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    """Run the benchmarks."""
+    known = sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if not module.name.startswith("_"))
+    wanted = sys.argv[1:] or known
+    unknown = set(wanted) - set(known)
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    print(machine())
+    for name in wanted:
+        print(f"\n== {name}")
+        importlib.import_module(f"bench.{name}").main()
+
+
+main()
