@@ -59,14 +59,14 @@ typedef struct {
 
 static inline int goes_left(const Node *node, double value)
 {
-    int is_nan = value != value;
-    double known = is_nan ? 0.0 : value;
     if (node->flags & (SPLIT_ZERO_IS_MISSING | SPLIT_NAN_IS_MISSING)) {
-        int missing = (node->flags & SPLIT_ZERO_IS_MISSING) ? known == 0.0 : is_nan;
+        int is_nan = value != value;
+        int missing = is_nan || ((node->flags & SPLIT_ZERO_IS_MISSING) && value == 0.0);
         if (missing)
             return (node->flags & SPLIT_MISSING_LEFT) != 0;
+        return value <= node->value;
     }
-    return known <= node->value;
+    return (value != value ? 0.0 : value) <= node->value;
 }
 
 static Share walk(const Walk *w, int32_t at, int a, int b)
@@ -77,12 +77,15 @@ static Share walk(const Walk *w, int32_t at, int a, int b)
             Share share = {node->value * w->weights[a][b], node->value * w->weights[b][a]};
             return share;
         }
-        int player = w->players[node->column];
         int row_left = goes_left(node, w->row[node->column]);
         int reference_left = (node->flags & REFERENCE_LEFT) != 0;
-        unsigned char side = w->side[player];
-        if (side || row_left == reference_left) {
-            int left = side == 2 ? reference_left : row_left;
+        if (row_left == reference_left) {
+            at = row_left ? node->left : node->right;
+            continue;
+        }
+        int player = w->players[node->column];
+        if (w->side[player]) { /* settled above: follow whose value it is */
+            int left = w->side[player] == 2 ? reference_left : row_left;
             at = left ? node->left : node->right;
             continue;
         }

@@ -52,8 +52,12 @@ class NumpyForest:
         self._count = len(trees.nodes)
         self._reference_ok = self._passes(reference)
 
-    def attribute(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the contribution of each player, shape (players,), for one row, shape (width,)."""
+    def attribute(self, rows: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+        """Add each player's contribution for rows, shape (n, width), to out, shape (n, players)."""
+        for row, contributions in zip(rows, out, strict=True):
+            contributions += self._attribute(row)
+
+    def _attribute(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
         if not len(self._pair):
             return np.zeros(self._players)
         row_ok = self._passes(row)
