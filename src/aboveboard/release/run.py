@@ -42,8 +42,9 @@ def read_run(directory: Path) -> FinishedRun:
     Raises `NotFound` when there is no such run, and `GateRefused` when the verdict is anything but pass or when
     the parts of the run do not belong together.
     """
-    if not directory.is_dir():
-        raise NotFound(f"{directory} is not a run", hint="list the runs with: aboveboard runs")
+    with storage_errors(directory):
+        if not directory.is_dir():
+            raise NotFound(f"{directory} is not a run", hint="list the runs with: aboveboard runs")
     try:
         files = {name: _read(directory, name) for name in _DOCUMENTS}
         files |= {f"{evidence.MODEL_FOLDER}{name}": c for name, c in _read_folder(directory / "model").items()}
@@ -85,15 +86,16 @@ def _check_spec(spec: ModelSpec, facts: evidence.ModelFacts, run: str) -> None:
 
 def _read(directory: Path, name: str) -> bytes:
     path = directory / name
-    if path.is_symlink() or not path.is_file():
-        raise NotVerified(f"{name} is missing", hint="every step of the road leaves its evidence; run it again")
     with storage_errors(path):
+        # A link could bring in a file from anywhere on this machine.
+        if path.is_symlink() or not path.is_file():
+            raise NotVerified(f"{name} is missing", hint="every step of the road leaves its evidence; run it again")
         return path.read_bytes()
 
 
 def _read_folder(directory: Path) -> dict[str, bytes]:
-    if directory.is_symlink() or not directory.is_dir():
-        raise NotVerified("the run has no model", hint="run the pipeline again")
     with storage_errors(directory):
+        if directory.is_symlink() or not directory.is_dir():
+            raise NotVerified("the run has no model", hint="run the pipeline again")
         names = sorted(path.name for path in directory.iterdir())
     return {name: _read(directory, name) for name in names}

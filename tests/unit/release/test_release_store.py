@@ -15,6 +15,10 @@ import rfc8785
 from aboveboard.errors import Conflict, GateRefused, Misuse, NotAuthorised, NotFound, NotVerified
 from aboveboard.release import Keyring, ReleaseStore, Role
 from aboveboard.release import approval as approval_policy
+from aboveboard.release.bundle import pack_referrer
+from aboveboard.release.layout import OciLayout
+from aboveboard.release.manifest import describe
+from aboveboard.release.signature import APPROVAL, RELEASE, sign_statement
 from release_cases import (
     APPROVER,
     AUTHOR,
@@ -26,6 +30,8 @@ from release_cases import (
     run_documents,
     write_run,
 )
+
+VALIDATOR = "vera@bank.example"
 
 
 @pytest.fixture
@@ -304,3 +310,82 @@ def test_a_comment_has_a_limit(bank: Bank) -> None:
     digest = bank.released()
     with pytest.raises(Misuse):
         bank.store.approve(digest, approver=APPROVER, comment="x" * 2001)
+
+
+def attach(bank: Bank, digest: str, *, signer: str, role: Role, predicate_type: str, **predicate: str) -> None:
+    """Put a statement beside a release by hand, past the rules of the store, as somebody with disk access could."""
+    layout = OciLayout(bank.root / "releases")
+    envelope = sign_statement(
+        bank.keys,
+        actor=signer,
+        role=role,
+        predicate_type=predicate_type,
+        predicate=predicate,
+        subject=digest,
+        name="small-loans",
+        at=bank.time(),
+    )
+    with layout.writing() as writer:
+        subject = describe(writer.known[digest][0], "application/vnd.oci.image.manifest.v1+json")
+        bundle = pack_referrer(envelope, predicate_type=predicate_type, subject=subject)
+        for blob in bundle.blobs:
+            writer.put(blob)
+        writer.add(bundle.manifest)
+
+
+NOW = "2026-11-21T09:30:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("signer", "role", "predicate", "reason"),
+    [
+        (AUTHOR, Role.APPROVER, {"approver": AUTHOR, "approved": NOW}, "cannot approve their own work"),
+        (AUTHOR, Role.APPROVER, {"approver": APPROVER, "approved": NOW}, f"signed with a key of {AUTHOR}"),
+        (VALIDATOR, Role.VALIDATOR, {"approver": VALIDATOR, "approved": NOW}, "not trusted as approver"),
+        (APPROVER, Role.APPROVER, {"approver": APPROVER, "approved": "2026-11-21T09:29:59Z"}, "was not valid at"),
+        (
+            APPROVER,
+            Role.APPROVER,
+            {"approver": APPROVER, "approved": "2026-11-21T09:35:01Z"},
+            "later than the moment",
+        ),
+        (APPROVER, Role.APPROVER, {"approver": APPROVER, "approved": "2026-11-21T09:30:00"}, "predicate is not"),
+        (APPROVER, Role.APPROVER, {"approver": APPROVER}, "predicate is not"),
+    ],
+)
+def test_an_approval_against_the_rules_does_not_count(
+    bank: Bank, signer: str, role: Role, predicate: dict[str, str], reason: str
+) -> None:
+    bank.keys.ensure(VALIDATOR, [Role.VALIDATOR], at=bank.time())
+    digest = bank.released()
+    attach(bank, digest, signer=signer, role=role, predicate_type=APPROVAL, comment="", **predicate)
+    with pytest.raises(NotVerified, match=f"0 of 1 approvals.*{reason}"):
+        bank.store.verify(digest)
+    (ignored,) = bank.store.verify(digest, require_approval=False).ignored
+    assert reason in ignored
+
+
+def test_a_second_approval_by_the_same_person_put_there_by_hand_counts_once(bank: Bank) -> None:
+    digest = bank.approved()
+    attach(
+        bank,
+        digest,
+        signer=APPROVER,
+        role=Role.APPROVER,
+        predicate_type=APPROVAL,
+        approver=APPROVER,
+        approved="2026-11-21T09:30:01.000Z",
+        comment="again",
+    )
+    assert [a.comment for a in bank.store.verify(digest).approvals] == ["validated"]
+
+
+def test_an_approver_cannot_sign_as_author(bank: Bank) -> None:
+    """The signature of the author is what makes a release; a statement of that kind by another role is nothing."""
+    digest = bank.released()
+    trust = json.loads(bank.keys.trust_file.read_text())
+    trust["keys"][0]["roles"] = ["approver"]
+    bank.keys.trust_file.write_text(json.dumps(trust))
+    attach(bank, digest, signer=APPROVER, role=Role.APPROVER, predicate_type=RELEASE, author=APPROVER, signed=NOW)
+    with pytest.raises(NotVerified, match=r"no signature of the author.*not trusted as author"):
+        bank.store.verify(digest, require_approval=False)
