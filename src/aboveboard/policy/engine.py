@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from aboveboard.canonical import canonical_json
+from aboveboard.errors import Conflict
 from aboveboard.ids import sha256_digest
 from aboveboard.policy.answer import read_answer, refused, result
 from aboveboard.policy.facts import shape_error
@@ -23,17 +24,33 @@ class Engine:
     """Packs compiled once, to judge any number of models. Belongs to one thread."""
 
     def __init__(self, packs: Sequence[PolicyPack]) -> None:
-        """Compile `packs`. One that does not compile fails each of its rules, every time."""
+        """Compile `packs`. One that does not compile fails each of its rules, every time.
+
+        Raises `Conflict` when two packs have the same name.
+        """
+        names = [pack.name for pack in packs]
+        if len(set(names)) != len(names):
+            raise Conflict(f"two packs have the same name: {', '.join(sorted(names))}", hint="judge with one of them")
         library = LIBRARY.read_bytes()
         self._packs = list(packs)
         self._record = EngineRecord(ENGINE, engine_version(), sha256_digest(library))
-        self._compiled: list[CompiledRego | RegoFailed] = []
-        for pack in packs:
-            try:
-                modules = {LIBRARY.name: library.decode(), **{f"{pack.name}/{n}": t for n, t in pack.modules.items()}}
-                self._compiled.append(CompiledRego(pack.package, modules))
-            except RegoFailed as error:
-                self._compiled.append(error)
+        self._library = {LIBRARY.name: library.decode()}
+        self._broken: dict[str, RegoFailed] = {}
+        self._rego: CompiledRego | None = None
+        try:
+            self._rego = self._compile(packs)
+        except RegoFailed:  # one of them at least; find out which, so that the others are heard
+            for pack in packs:
+                try:
+                    self._compile([pack])
+                except RegoFailed as error:
+                    self._broken[pack.name] = error
+            self._rego = self._compile([pack for pack in packs if pack.name not in self._broken])
+
+    def _compile(self, packs: Sequence[PolicyPack]) -> CompiledRego | None:
+        """Compile packs together: the library and the facts are then read once for all of them."""
+        modules = {f"{pack.name}/{name}": text for pack in packs for name, text in pack.modules.items()}
+        return CompiledRego([pack.package for pack in packs], {**self._library, **modules}) if packs else None
 
     def judge(self, facts: Mapping[str, Any], as_of: date) -> GateVerdict:
         """Return the verdict on `facts` under the law of the day `as_of`.
@@ -43,8 +60,8 @@ class Engine:
         canonical = canonical_json(dict(facts))
         purpose = _purpose(facts)
         results = [self._whole(facts), self._covered(facts)]
-        for pack, compiled in zip(self._packs, self._compiled, strict=True):
-            results.extend(_judge_pack(pack, compiled, canonical.decode(), purpose, as_of))
+        for pack, answers in zip(self._packs, self._all_answers(canonical.decode()), strict=True):
+            results.extend(_judge_pack(pack, answers, purpose, as_of))
         return GateVerdict(
             verdict=_verdict(results),
             as_of=as_of.isoformat(),
@@ -53,6 +70,23 @@ class Engine:
             engine=self._record,
             results=tuple(results),
         )
+
+    def _all_answers(self, term: str) -> list[dict[str, Any] | RegoFailed]:
+        """Return, for each pack, what its rules answered or why they did not."""
+        try:
+            if self._rego is not None:
+                self._rego.consider(term)
+        except RegoFailed as error:
+            return [error for _ in self._packs]
+        return [self._broken.get(pack.name) or self._answers(pack) for pack in self._packs]
+
+    def _answers(self, pack: PolicyPack) -> dict[str, Any] | RegoFailed:
+        if self._rego is None:
+            return RegoFailed("was not compiled")
+        try:
+            return self._rego.answers(pack.package)
+        except RegoFailed as error:
+            return error
 
     @staticmethod
     def _whole(facts: Mapping[str, Any]) -> RuleResult:
@@ -110,17 +144,13 @@ def _purpose(facts: Mapping[str, Any]) -> Purpose | None:
 
 
 def _judge_pack(
-    pack: PolicyPack, compiled: CompiledRego | RegoFailed, term: str, purpose: Purpose | None, day: date
+    pack: PolicyPack, said: dict[str, Any] | RegoFailed, purpose: Purpose | None, day: date
 ) -> list[RuleResult]:
     """Return a result for every declared rule, and one for every answer that no rule asked for."""
     rules = pack.manifest.rules
-    try:
-        if isinstance(compiled, RegoFailed):
-            raise compiled
-        answers = compiled.answers(term)
-    except RegoFailed as error:
-        message = f"rule gave no answer: {pack.name}: {error}"
-        return [refused(rule, pack.name, message) for rule in rules]
+    if isinstance(said, RegoFailed):
+        return [refused(rule, pack.name, f"rule gave no answer: pack {pack.name}: {said}") for rule in rules]
+    answers = dict(said)
     results = [_judge_rule(rule, pack.name, answers.pop(rule.id, None), purpose, day) for rule in rules]
     strays = [
         _own(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,41 +32,53 @@ def engine_version() -> str:
 
 
 class CompiledRego:
-    """The modules of one pack, compiled once. Not safe to share between threads: the interpreter holds the input."""
+    """Modules compiled once, to answer for any number of facts. Belongs to one thread: it holds the facts."""
 
-    def __init__(self, package: str, modules: Mapping[str, str]) -> None:
-        """Compile `modules` (Rego text by file name). Raises `RegoFailed`."""
+    def __init__(self, packages: Sequence[str], modules: Mapping[str, str]) -> None:
+        """Compile `modules` (Rego text by file name) to answer for `packages`. Raises `RegoFailed`."""
         # Loading the shared library takes 50 ms, which a process that only reads verdicts should not spend.
         from regopy import Interpreter, LogLevel, RegoError
 
-        self._entrypoint = f"{package.replace('.', '/')}/answers"
         self._interpreter = Interpreter()
         self._interpreter.log_level = LogLevel.NONE
         self._interpreter.strict_built_in_errors = True
         try:
             for name, text in modules.items():
                 self._interpreter.add_module(name, text)
-            self._bundle = self._interpreter.build(None, [self._entrypoint])
+            self._bundle = self._interpreter.build(None, [_entrypoint(package) for package in packages])
         except RegoError as error:
             raise RegoFailed(f"does not compile: {_first_message(str(error), modules)}") from error
         if not self._bundle.ok():
-            raise RegoFailed("does not compile")
+            messages = "; ".join(dict.fromkeys(_messages(self._bundle.node())))
+            raise RegoFailed(f"does not compile: {messages or 'the engine did not say why'}")
 
-    def answers(self, term: str) -> dict[str, Any]:
-        """Return the value of `answers` for facts given as canonical JSON; {} where it is undefined.
+    def consider(self, term: str) -> None:
+        """Take on the facts that the next answers are about, given as canonical JSON. Raises `RegoFailed`."""
+        from regopy import RegoError
+
+        try:
+            self._interpreter.set_input_term(term)
+        except RegoError as error:
+            raise RegoFailed("the engine did not take the facts") from error
+
+    def answers(self, package: str) -> dict[str, Any]:
+        """Return the value of `answers` in one package; {} where it is undefined.
 
         Raises `RegoFailed` when the engine stopped, or said something other than one object without duplicate keys.
         """
         from regopy import RegoError
 
         try:
-            self._interpreter.set_input_term(term)
-            output = self._interpreter.query_bundle_entrypoint(self._bundle, self._entrypoint)
+            output = self._interpreter.query_bundle_entrypoint(self._bundle, _entrypoint(package))
         except (RegoError, ValueError, TypeError, AssertionError) as error:
             raise RegoFailed("gave nothing that can be read; a function may be misspelt") from error
         if not output.ok():
             raise RegoFailed("; ".join(dict.fromkeys(_messages(output.node()))) or "stopped without saying why")
         return _object(str(output))
+
+
+def _entrypoint(package: str) -> str:
+    return f"{package.replace('.', '/')}/answers"
 
 
 def _object(text: str) -> dict[str, Any]:

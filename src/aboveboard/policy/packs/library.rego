@@ -317,6 +317,15 @@ marked_features := [feature.name |
 	feature.is_protected == true
 ]
 
+# The spec states a statute that allows the attribute to be scored. Whether it does is for the rule to say.
+justified(attribute) if {
+	some declared in input.protected
+	declared.attribute == attribute
+	some feature in input.features
+	feature.name == declared.column
+	stated(feature.protected_use)
+}
+
 about_age(name) if name in {"age", "age-band", "age-group", "age-years"}
 
 # --- reasons -------------------------------------------------------------------------------------------------------
@@ -365,3 +374,51 @@ months_kept(what, months, limit) := {
 	is_number(months)
 	months < limit
 }
+
+# Every group was large enough and had its selection rate and its ratio measured, at 95 % confidence or more.
+examined(attribute, group) if {
+	at_least_so_many(group.n, prudent_minimum)
+	measured(group.selection_rate)
+	measured(group.adverse_impact_ratio)
+	stated(attribute.attribute)
+}
+
+examined_groups := [group.group |
+	some attribute in input.protected
+	some group in attribute.groups
+	examined(attribute, group)
+]
+
+all_examined if {
+	prudent_confidence
+	all_of(examined_groups, every_group)
+}
+
+# --- digests --------------------------------------------------------------------------------------------------------
+
+sha256(digest) if {
+	is_string(digest)
+	regex.match(`^sha256:[0-9a-f]{64}$`, digest)
+}
+
+traceable if {
+	sha256(input.model.digest)
+	sha256(input.data.digest)
+	sha256(input.data.source_digest)
+	input.evaluation.data_digest == input.data.digest
+	all_of(traceable_parts, parts)
+	all_of(features_with_origin, input.features)
+}
+
+parts := ["train", "calibration", "holdout"]
+
+traceable_parts := [part |
+	some part in parts
+	sha256(input.data.partitions[part].digest)
+	input.data.partitions[part].rows > 0
+]
+
+features_with_origin := [feature.name |
+	some feature in input.features
+	stated(feature.origin)
+]

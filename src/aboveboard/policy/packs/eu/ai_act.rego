@@ -3,67 +3,22 @@ package aboveboard.packs.eu
 
 import data.aboveboard.library as lib
 
-sha256(digest) if {
-	is_string(digest)
-	regex.match(`^sha256:[0-9a-f]{64}$`, digest)
-}
-
-traceable if {
-	sha256(input.model.digest)
-	sha256(input.data.digest)
-	sha256(input.data.source_digest)
-	input.evaluation.data_digest == input.data.digest
-	lib.all_of(traceable_parts, parts)
-	lib.all_of(features_with_origin, input.features)
-}
-
-parts := ["train", "calibration", "holdout"]
-
-traceable_parts := [part |
-	some part in parts
-	sha256(input.data.partitions[part].digest)
-	input.data.partitions[part].rows > 0
-]
-
-features_with_origin := [feature.name |
-	some feature in input.features
-	lib.stated(feature.origin)
-]
-
 answers["eu-data-provenance"] := {
 	"verdict": "pass",
 	"message": sprintf("model, source, data set and its three parts are known by digest, %v records in all", [input.data.rows]),
 	"n": input.data.rows,
 } if {
-	traceable
+	lib.traceable
 }
 
 answers["eu-data-provenance"] := lib.failed("a digest of the model, the source, the data set or one of its parts is missing") if {
-	not traceable
-}
-
-examined(attribute, group) if {
-	lib.at_least_so_many(group.n, lib.prudent_minimum)
-	lib.measured(group.selection_rate)
-	lib.measured(group.adverse_impact_ratio)
-	lib.stated(attribute.attribute)
+	not lib.traceable
 }
 
 unexamined contains sprintf("%s (%s, n = %v)", [group.group, attribute.attribute, group.n]) if {
 	some attribute in input.protected
 	some group in attribute.groups
-	not examined(attribute, group)
-}
-
-examined_groups := [group.group |
-	some attribute in input.protected
-	some group in attribute.groups
-	examined(attribute, group)
-]
-
-all_examined if {
-	lib.prudent_confidence
-	lib.all_of(examined_groups, lib.every_group)
+	not lib.examined(attribute, group)
 }
 
 smallest_group := min(lib.sizes)
@@ -75,7 +30,7 @@ answers["eu-bias-examined"] := {
 	]),
 	"n": smallest_group,
 } if {
-	all_examined
+	lib.all_examined
 }
 
 answers["eu-bias-examined"] := {
@@ -83,7 +38,7 @@ answers["eu-bias-examined"] := {
 	"message": sprintf("not enough evidence about: %s", [lib.listed(unexamined)]),
 	"n": smallest_group,
 } if {
-	not all_examined
+	not lib.all_examined
 }
 
 answers["eu-logs-kept"] := lib.months_kept("decisions are", input.retention.decisions_months, 6)

@@ -45,18 +45,10 @@ answers["eu-barred-origins"] := lib.failed("a feature has no known origin") if {
 # Age may weigh where an objective reason is stated (article 6 leaves room for conditions that are duly justified).
 excused(attribute) if {
 	lib.about_age(attribute)
-	justified(attribute)
+	lib.justified(attribute)
 }
 
-excused("education") if justified("education")
-
-justified(attribute) if {
-	some declared in input.protected
-	declared.attribute == attribute
-	some feature in input.features
-	feature.name == declared.column
-	lib.stated(feature.protected_use)
-}
+excused("education") if lib.justified("education")
 
 grounds contains attribute if {
 	some attribute in lib.scored

@@ -16,11 +16,7 @@ barred contains attribute if {
 
 excused(attribute) if {
 	attribute in other_bases
-	some declared in input.protected
-	declared.attribute == attribute
-	some feature in input.features
-	feature.name == declared.column
-	lib.stated(feature.protected_use)
+	lib.justified(attribute)
 }
 
 nothing_barred if {
