@@ -97,7 +97,7 @@ def infer_spec(
         purpose=_answer(purpose),
         purpose_open=purpose is None,
         purposes=", ".join(Purpose),
-        jurisdictions=f"[{', '.join(map(yaml_scalar, jurisdictions))}]" if jurisdictions else '["?"]',
+        jurisdictions=f"[{', '.join(map(yaml_scalar, jurisdictions))}]" if jurisdictions else '"?"',
         jurisdictions_open=not jurisdictions,
         known_jurisdictions=", ".join(_JURISDICTIONS),
         governance=[

@@ -41,9 +41,10 @@ _NOT_A_PERSONS = _set_of(
 )
 """Beside one of these, `age` is not a person's."""
 
+_PEOPLE = "customer|client|applicant|subject|person|member|borrower|debtor"
 _IDENTIFIER = re.compile(
-    r"^(?:(?:\w+ )?(?:id|uuid|guid|ssn|iban)|id \w+|(?:customer|client|applicant|subject|person|member|borrower|user|"
-    r"debtor|loan|application|account|case|record) (?:no|nr|num|number|key|ref|reference|code|token))$"
+    rf"(\w+ )?(id|uuid|guid|ssn|iban)|id \w+|{_PEOPLE}"
+    rf"|({_PEOPLE}|user|loan|application|account|case|record) (no|nr|num|number|key|ref|reference|code|token)"
 )
 
 
@@ -83,7 +84,7 @@ def suggests_person(name: str) -> bool:
 
 def suggests_identifier(name: str) -> bool:
     """Tell whether the name is that of an identifier: `ID`, `customer_id`, `loan number`."""
-    return _IDENTIFIER.match(" ".join(words(name))) is not None
+    return _IDENTIFIER.fullmatch(" ".join(words(name))) is not None
 
 
 def slug(text: str, *, otherwise: str) -> str:

@@ -215,7 +215,7 @@ def padded(low: float, high: float, *, whole: bool) -> tuple[float | None, float
 
 def allowed_missing(share: float) -> float:
     """Return half again as many gaps as were seen and one in a hundred more; none where none were seen."""
-    return 0.0 if share == 0 else min(1.0, math.ceil((share * 1.5 + 0.01) * 100) / 100)
+    return 0.0 if share == 0 else min(1.0, math.ceil(round(share * 150 + 1, 6)) / 100)
 
 
 def propose_attribute(column: Profile) -> ProposedAttribute:
