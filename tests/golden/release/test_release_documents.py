@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -19,8 +20,9 @@ from aboveboard.release.run import FinishedRun, read_run
 from aboveboard.release.sbom import Distribution, bill_of_materials
 from aboveboard.release.signature import APPROVAL, RELEASE, sign_statement
 from aboveboard.release.trust import key_id
-from conftest import Golden
 from release_cases import APPROVER, AUTHOR, START, write_run
+
+Golden = Callable[[str, str], None]
 
 DISTRIBUTIONS = [
     Distribution("aboveboard", "0.1.0", [{"expression": "Apache-2.0"}], ["example-library"]),
@@ -76,7 +78,7 @@ def keys(tmp_path: Path) -> Keyring:
         path = directory / f"{identity}.pem"
         path.touch(mode=0o600)
         path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        raw = msgspec.json.decode(msgspec.json.encode(private.public_key().public_bytes_raw()), type=str)
+        raw = base64.b64encode(private.public_key().public_bytes_raw()).decode()
         trusted.append(TrustedKey(actor, identity, raw, [role], START))
     (directory / "trust.json").write_bytes(Trust(tuple(trusted)).to_bytes())
     return Keyring(directory)
