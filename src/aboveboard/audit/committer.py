@@ -1,0 +1,177 @@
+"""Group commit: one thread seals what has gathered, makes it durable, and tells everybody at once.
+
+It waits for nothing but work: as soon as one group is on the medium it takes whatever has come in meanwhile. So a
+lone writer waits for one sync, and a thousand writers share one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from aboveboard.audit.events import Event
+from aboveboard.audit.journal import JournalWriter
+from aboveboard.audit.sealing import seal
+from aboveboard.audit.segment import Sealed
+from aboveboard.audit.vault import Vault
+from aboveboard.errors import AboveboardError, Overloaded, StorageFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The word that an event is durable: where it stands in its journal, and what the log will commit to."""
+
+    writer: str
+    batch: int
+    ordinal: int
+    commitment: str
+    """SHA-256 over salt and record, in hex."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the acknowledgement as a JSON-ready document."""
+        return {"writer": self.writer, "batch": self.batch, "ordinal": self.ordinal, "commitment": self.commitment}
+
+
+Settled = tuple[Any, Acknowledgement | AboveboardError]
+Deliver = Callable[[list[Settled]], None]
+
+
+class Committer:
+    """A bounded queue in front of a journal, and the thread that empties it."""
+
+    def __init__(
+        self, journal: JournalWriter, vault: Vault, *, capacity: int, largest_group: int, retry_seconds: float
+    ) -> None:
+        self._journal = journal
+        self._vault = vault
+        self._capacity = capacity
+        self._largest_group = largest_group
+        self._retry_seconds = retry_seconds
+        self._queue: deque[tuple[Event, Deliver, Any]] = deque()
+        self._changed = threading.Condition()
+        self._idle = False
+        self._closing = False
+        self._failure: StorageFailed | None = None
+        self._thread = threading.Thread(target=self._run, name=f"audit-commit-{journal.name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def failure(self) -> StorageFailed | None:
+        """Why the journal refuses work at present, if it does."""
+        return self._failure
+
+    @property
+    def depth(self) -> int:
+        """How many events wait to be made durable."""
+        return len(self._queue)
+
+    def submit(self, event: Event, deliver: Deliver, tag: Any) -> None:
+        """Queue an event; `deliver` is called from the commit thread with `(tag, outcome)`, once per group.
+
+        Raises `Overloaded` when the queue is full and `StorageFailed` while the journal has not recovered.
+        """
+        with self._changed:
+            if self._failure is not None:
+                raise self._failure
+            if self._closing:
+                raise Overloaded("the audit log is closing")
+            if len(self._queue) >= self._capacity:
+                raise Overloaded(
+                    f"{self._capacity} events already wait for the audit log's disk",
+                    hint="try again later; the disk or the machine is too slow for this load",
+                )
+            self._queue.append((event, deliver, tag))
+            if self._idle:
+                self._changed.notify()
+
+    def close(self) -> None:
+        """Make everything queued durable, then stop."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        self._journal.close()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closing and self._failure is None:
+                    self._idle = True
+                    self._changed.wait()
+                self._idle = False
+                if self._failure is not None and not self._closing:
+                    self._changed.wait(self._retry_seconds)
+                if self._closing and (not self._queue or self._failure is not None):
+                    return
+                take = min(len(self._queue), self._largest_group)
+                group = [self._queue.popleft() for _ in range(take)]
+            if self._failure is not None:
+                self._try_to_recover()
+            elif group:
+                self._commit(group)
+
+    def _commit(self, group: Sequence[tuple[Event, Deliver, Any]]) -> None:
+        outcomes: list[Acknowledgement | AboveboardError]
+        try:
+            with self._vault.sealing():
+                sealed = seal([event for event, _, _ in group], self._vault)
+                entries = [item for item in sealed if isinstance(item, Sealed)]
+                outcomes = self._written(sealed, entries)
+        except AboveboardError as error:
+            outcomes = self._fail(error, len(group))
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
+            outcomes = self._fail(StorageFailed(f"the audit log failed: {type(error).__name__}: {error}"), len(group))
+        _deliver(group, outcomes)
+
+    def _written(self, sealed: Sequence[Sealed | AboveboardError], entries: Sequence[Sealed]) -> list[Any]:
+        written = self._journal.write(entries) if entries else None
+        outcomes: list[Acknowledgement | AboveboardError] = []
+        name, offset = self._journal.name, 0
+        for item in sealed:
+            if isinstance(item, Sealed) and written is not None:
+                ordinal = written.first_ordinal + offset
+                outcomes.append(Acknowledgement(name, written.batch, ordinal, item.commitment.hex()))
+                offset += 1
+            elif isinstance(item, AboveboardError):
+                outcomes.append(item)
+        return outcomes
+
+    def _fail(self, error: AboveboardError, count: int) -> list[Acknowledgement | AboveboardError]:
+        """Tell the group, and everybody who has queued behind it, that the journal took nothing."""
+        failure = (
+            error
+            if isinstance(error, StorageFailed)
+            else StorageFailed(f"the audit log cannot seal: {error.message}", hint=error.hint, **error.facts)
+        )
+        with self._changed:
+            self._failure = failure
+            waiting = list(self._queue)
+            self._queue.clear()
+        _deliver(waiting, [failure] * len(waiting))
+        return [failure] * count
+
+    def _try_to_recover(self) -> None:
+        try:
+            self._journal.recover()
+        except AboveboardError as error:
+            if isinstance(error, StorageFailed):
+                self._failure = error
+            return
+        with self._changed:
+            self._failure = None
+
+
+def _deliver(
+    group: Sequence[tuple[Event, Deliver, Any]], outcomes: Sequence[Acknowledgement | AboveboardError]
+) -> None:
+    """Call every distinct `deliver` once, with what happened to its events."""
+    by_deliver: dict[Deliver, list[Settled]] = {}
+    for (_, deliver, tag), outcome in zip(group, outcomes, strict=True):
+        by_deliver.setdefault(deliver, []).append((tag, outcome))
+    for deliver, settled in by_deliver.items():
+        with suppress(Exception):  # a caller's mistake must not stop the log
+            deliver(settled)

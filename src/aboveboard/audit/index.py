@@ -1,0 +1,227 @@
+"""Search: which entries are there, by decision, release, time, kind and outcome, and by whose key they are sealed.
+
+The index is derived: it can be thrown away and built again from the journals for as long as the keys exist. It
+holds no token; that a key is a certain person's only the vault knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from aboveboard.audit import tables
+from aboveboard.audit.events import Event
+from aboveboard.audit.journal import JournalReader
+from aboveboard.audit.sealing import unseal
+from aboveboard.audit.sequencer import Sequencer
+from aboveboard.audit.vault import LOG, Vault
+from aboveboard.db import Database
+from aboveboard.errors import Misuse, NotVerified
+
+_ROUND = 20_000
+_NOTHING = {"kind": None, "time": None, "decision_id": None, "release": None, "outcome": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to look for; every field that is given must match. Times are RFC 3339, `until` exclusive."""
+
+    decision_id: str | None = None
+    subject: str | None = None
+    release: str | None = None
+    outcome: str | None = None
+    kind: str | None = None
+    """An event's type, e.g. `decision/1`."""
+    since: str | None = None
+    until: str | None = None
+    limit: int = 100
+
+    def fields(self) -> list[str]:
+        """Return the names of the fields that are given."""
+        names = ("decision_id", "subject", "release", "outcome", "kind", "since", "until")
+        return [name for name in names if getattr(self, name) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the index knows of one leaf. Of an erased one it knows nothing but that it is there."""
+
+    index: int
+    key_id: str
+    kind: str | None = None
+    time: str | None = None
+    decision_id: str | None = None
+    subject: str | None = None
+    release: str | None = None
+    outcome: str | None = None
+
+    @property
+    def erased(self) -> bool:
+        """Whether the person's keys have been destroyed."""
+        return self.kind is None
+
+
+class Index:
+    """Keeps the search index up with the log, and answers queries from it."""
+
+    def __init__(self, database: Database, journals: JournalReader, sequencer: Sequencer, vault: Vault) -> None:
+        self._database = database
+        self._journals = journals
+        self._sequencer = sequencer
+        self._vault = vault
+
+    def catch_up(self) -> int:
+        """Index every leaf that is in order, and return how many are now indexed."""
+        while True:
+            with self._database.reading() as connection:
+                row = connection.execute(select(tables.tree.c.indexed, tables.tree.c.sequenced)).one()
+            start, end = row.indexed, min(row.sequenced, row.indexed + _ROUND)
+            if start >= end:
+                return int(start)
+            # While we hold `sealing` nobody is erased, so nothing about an erased person can be put in.
+            with self._vault.sealing():
+                self._add(start, end)
+
+    def rebuild(self) -> int:
+        """Throw the index away and build it again."""
+        with self._database.writing() as connection:
+            connection.execute(tables.entry.delete())
+            connection.execute(update(tables.tree).values(indexed=0))
+        return self.catch_up()
+
+    def find(self, query: Query) -> list[Entry]:
+        """Return matching entries, newest first. Raises `Misuse` for a malformed query."""
+        if not 1 <= query.limit <= 100_000:
+            raise Misuse("a search returns 1 to 100,000 entries")
+        columns = tables.entry.c
+        statement = select(tables.entry).order_by(columns.leaf.desc()).limit(query.limit)
+        if query.subject is not None:
+            statement = statement.where(columns.key_id.in_(self._vault.ids_of(query.subject)))
+        if query.decision_id is not None:
+            statement = statement.where(columns.decision_id == query.decision_id)
+        if query.since is not None:
+            statement = statement.where(columns.time >= milliseconds(query.since))
+        if query.until is not None:
+            statement = statement.where(columns.time < milliseconds(query.until))
+        with self._database.reading() as connection:
+            for name in ("release", "outcome", "kind"):
+                if (wanted := getattr(query, name)) is not None:
+                    number = connection.execute(select(tables.term.c.id).where(tables.term.c.text == wanted)).scalar()
+                    statement = statement.where(columns[name] == (-1 if number is None else number))
+            return self._entries(connection, connection.execute(statement).all())
+
+    def get(self, leaf: int) -> Entry | None:
+        """Return what is known of a leaf, or None when it is not indexed."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(tables.entry).where(tables.entry.c.leaf == leaf)).all()
+            return next(iter(self._entries(connection, rows)), None)
+
+    def leaves_of(self, key_ids: Sequence[bytes]) -> list[int]:
+        """Return the leaves sealed under the given keys, oldest first."""
+        columns = tables.entry.c
+        query = select(columns.leaf).where(columns.key_id.in_(list(key_ids))).order_by(columns.leaf)
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def clear(self, key_ids: Sequence[bytes]) -> None:
+        """Remove all that is known of the entries sealed under the given keys; call it while `vault.erasing()`."""
+        with self._database.writing() as connection:
+            connection.execute(update(tables.entry).where(tables.entry.c.key_id.in_(list(key_ids))).values(_NOTHING))
+
+    def forget_cleared(self) -> None:
+        """Leave nothing of what was cleared in the database's files."""
+        self._database.forget_deleted()
+
+    def _entries(self, connection: Connection, rows: Sequence[Any]) -> list[Entry]:
+        numbers = {number for row in rows for number in (row.kind, row.release, row.outcome) if number is not None}
+        query = select(tables.term.c.id, tables.term.c.text).where(tables.term.c.id.in_(numbers))
+        terms: dict[int | None, str | None] = {row.id: row.text for row in connection.execute(query)}
+        names = self._vault.names_of(bytes(row.key_id) for row in rows)
+        found = []
+        for row in rows:
+            name = names.get(bytes(row.key_id))
+            found.append(
+                Entry(
+                    index=row.leaf,
+                    key_id=bytes(row.key_id).hex(),
+                    kind=terms.get(row.kind),
+                    time=None if row.time is None else _time(row.time),
+                    decision_id=row.decision_id,
+                    subject=None if name is None or name.subject == LOG else name.subject,
+                    release=terms.get(row.release),
+                    outcome=terms.get(row.outcome),
+                )
+            )
+        return found
+
+    def _add(self, start: int, end: int) -> None:
+        sealed = []
+        for location, _ in self._sequencer.locations(start, end):
+            batch = self._journals.batch(location.journal, location.place)
+            sealed += [
+                (location.first_leaf + position, item)
+                for position, item in enumerate(batch.entries())
+                if start <= location.first_leaf + position < end
+            ]
+        keys = self._vault.keys_by_id(item.key_id for _, item in sealed)
+        rows: list[dict[str, Any]] = []
+        for leaf, item in sealed:
+            row: dict[str, Any] = {"leaf": leaf, "key_id": item.key_id, **_NOTHING}
+            if key := keys.get(item.key_id):
+                # What cannot be read stays unknown here; telling why is fsck's work.
+                try:
+                    row.update(_facts(unseal(item, key).event()))
+                except NotVerified:
+                    row["kind"] = None
+            rows.append(row)
+        with self._database.writing() as connection:
+            if connection.execute(select(tables.tree.c.indexed)).scalar() != start:
+                return  # another process was faster
+            self._intern(connection, rows)
+            connection.execute(insert(tables.entry), rows)
+            connection.execute(update(tables.tree).values(indexed=end))
+
+    @staticmethod
+    def _intern(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+        """Replace texts that repeat by their numbers."""
+        texts = {row[name] for row in rows for name in ("kind", "release", "outcome")} - {None}
+        columns = tables.term.c
+        known = {
+            text: n for n, text in connection.execute(select(columns.id, columns.text).where(columns.text.in_(texts)))
+        }
+        for text in sorted(texts - known.keys()):
+            statement = insert(tables.term).values(text=text).returning(columns.id)
+            known[text] = connection.execute(statement).scalar_one()
+        for row in rows:
+            for name in ("kind", "release", "outcome"):
+                row[name] = known.get(row[name])
+
+
+def milliseconds(time: str) -> int:
+    """Return an RFC 3339 time as milliseconds since the epoch. Raises `Misuse`."""
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError as error:
+        raise Misuse(f"{time!r} is not a time", hint="write it like 2026-11-21T09:30:00Z") from error
+    if moment.tzinfo is None:
+        raise Misuse(f"{time!r} names no time zone", hint="write it like 2026-11-21T09:30:00Z")
+    return round(moment.timestamp() * 1000)
+
+
+def _time(value: int) -> str:
+    return f"{datetime.fromtimestamp(value // 1000, tz=UTC):%Y-%m-%dT%H:%M:%S}.{value % 1000:03d}Z"
+
+
+def _facts(event: Event) -> dict[str, Any]:
+    """Return what of an event can be searched for."""
+    return {
+        "kind": event.__struct_config__.tag,
+        "time": milliseconds(event.time),
+        "decision_id": getattr(event, "decision_id", None),
+        "release": getattr(event, "release", None),
+        "outcome": getattr(event, "outcome", None),
+    }

@@ -1,0 +1,537 @@
+"""The audit log as its users see it: everything wired together, one object per process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from aboveboard.audit import tables
+from aboveboard.audit.committer import Acknowledgement, Committer, Deliver, Settled
+from aboveboard.audit.erasure import Eraser, Erasure
+from aboveboard.audit.events import Event, KeyRotated, Personal, PersonalDataAccessed
+from aboveboard.audit.fsck import FsckReport, check
+from aboveboard.audit.index import Entry, Index, Query
+from aboveboard.audit.journal import SEGMENT_BYTES, Disk, FileJournalReader, FileJournalWriter
+from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
+from aboveboard.audit.keyfiles import read_secret
+from aboveboard.audit.note import COSIGNATURE_MLDSA44, ED25519, SigningKey, check_name
+from aboveboard.audit.proof import RECEIPT_VERSION, ConsistencyProof, InclusionProof, Prover, Receipt
+from aboveboard.audit.sealing import Opened, unseal
+from aboveboard.audit.segment import Sealed
+from aboveboard.audit.sequencer import Cosign, Sequencer, SignedCheckpoint
+from aboveboard.audit.storage import DirectoryStorage, TileStorage
+from aboveboard.audit.vault import Vault
+from aboveboard.clock import Clock, system_clock, timestamp
+from aboveboard.db import Database
+from aboveboard.errors import AboveboardError, Misuse, NotFound, StorageFailed
+from aboveboard.files import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a log is run; the defaults suit a decision server."""
+
+    queue_capacity: int = 20_000
+    largest_group: int = 2_000
+    segment_bytes: int = SEGMENT_BYTES
+    retry_seconds: float = 0.5
+    """How long to wait before a journal that failed is tried again."""
+    append_timeout: float = 60.0
+    post_quantum: bool = True
+    """Sign checkpoints with ML-DSA-44 beside Ed25519 (C2SP tlog-checkpoint: logs SHOULD)."""
+    confidential: bool = False
+    """Whether this log may hold events that must not appear in a general one, such as suspicions."""
+
+
+class Erased(NotFound):
+    """The entry is there and provable, but the person it was about has been erased."""
+
+    code = "erased"
+
+
+class Channel:
+    """A place to submit events from, with one call to `deliver` for each group that became durable."""
+
+    def __init__(self, log: AuditLog, deliver: Deliver) -> None:
+        self._log = log
+        self._deliver = deliver
+
+    def submit(self, event: Event, tag: Any) -> None:
+        """Queue `event` and return at once. Raises `Overloaded` or `StorageFailed`."""
+        self._log.committer.submit(self._log.admitted(event), self._deliver, tag)
+
+
+class AuditLog:
+    """A tamper-evident, erasable record of decisions and of the acts that govern them."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        vault: Vault,
+        database: Database,
+        storage: TileStorage,
+        signers: Sequence[SigningKey],
+        origin: str,
+        writer: str,
+        clock: Clock,
+        options: Options,
+        cosign: Cosign | None,
+        disk: Disk | None,
+    ) -> None:
+        self.origin = origin
+        self._directory = directory
+        self._vault = vault
+        self._database = database
+        self._storage = storage
+        self._signers = tuple(signers)
+        self._writer = writer
+        self._clock = clock
+        self._options = options
+        self._disk = disk
+        self._journals = FileJournalReader(directory / "journals")
+        self._sequencer = Sequencer(
+            database,
+            self._journals,
+            storage,
+            signers,
+            origin=origin,
+            clock=clock,
+            lock=directory / "sequencer.lock",
+            cosign=cosign,
+        )
+        self._index = Index(database, self._journals, self._sequencer, vault)
+        self._prover = Prover(storage)
+        self._eraser = Eraser(vault, self._index, self.append, clock)
+        self._committer: Committer | None = None
+        self._opening = threading.Lock()
+        self._stop = threading.Event()
+        self._publisher: threading.Thread | None = None
+        self.publish_failure: AboveboardError | None = None
+        """Why the background publisher failed at its last attempt, if it did."""
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        keys: Path,
+        origin: str,
+        clock: Clock = system_clock,
+        writer: str = "main",
+        options: Options | None = None,
+        kek: KeyEncryptionKey | None = None,
+        storage: TileStorage | None = None,
+        cosign: Cosign | None = None,
+        disk: Disk | None = None,
+    ) -> Self:
+        """Open the log in `directory`, making it, and its private keys in `keys`, when there is none.
+
+        `origin` names the log on its checkpoints and is fixed for good. `writer` names this process's journal; a
+        journal is only begun with the first event. Raises `NotVerified` when keys, vault and log do not belong
+        together, `StorageFailed`, and `Misuse` for an impossible name.
+        """
+        check_name(origin)
+        if not writer.replace("-", "").replace("_", "").isalnum() or not writer.isascii():
+            raise Misuse(f"{writer!r} cannot name a journal", hint="use letters, digits and hyphens")
+        chosen = options or Options()
+        kinds = [(ED25519, "audit-log.key")]
+        if chosen.post_quantum:
+            kinds.append((COSIGNATURE_MLDSA44, "audit-log-mldsa44.key"))
+        signers = [signing_key(keys / name, origin, kind) for kind, name in kinds]
+        database = Database.sqlite(
+            directory / "log.sqlite", migrations=tables.MIGRATIONS / "log", head=tables.LOG_HEAD, secure_delete=True
+        )
+        vault = Vault.open(directory, kek or LocalKey.file(keys / "audit-kek.key"), clock)
+        return cls(
+            directory,
+            vault=vault,
+            database=database,
+            storage=storage or DirectoryStorage(directory / "tiles"),
+            signers=signers,
+            origin=origin,
+            writer=writer,
+            clock=clock,
+            options=chosen,
+            cosign=cosign,
+            disk=disk,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Make durable what is queued, stop publishing, and close everything."""
+        self.stop()
+        if self._committer is not None:
+            self._committer.close()
+            self._committer = None
+        self._vault.close()
+        self._database.close()
+
+    # -- writing
+
+    @property
+    def committer(self) -> Committer:
+        """The thread that makes events durable, started with the first use."""
+        if (committer := self._committer) is not None:
+            return committer
+        with self._opening:
+            if self._committer is None:
+                options = self._options
+                journal = FileJournalWriter.open(
+                    self._directory / "journals", self._writer, disk=self._disk, segment_bytes=options.segment_bytes
+                )
+                self._committer = Committer(
+                    journal,
+                    self._vault,
+                    capacity=options.queue_capacity,
+                    largest_group=options.largest_group,
+                    retry_seconds=options.retry_seconds,
+                )
+            return self._committer
+
+    def admitted(self, event: Event) -> Event:
+        """Return `event` if it may be in this log at all. Raises `Misuse` for a confidential one in a general log."""
+        if getattr(event, "CONFIDENTIAL", False) and not self._options.confidential:
+            raise Misuse("this event belongs into a confidential log", hint="open the confidential namespace")
+        return event
+
+    def append(self, event: Event) -> Acknowledgement:
+        """Return once `event` is durable.
+
+        Raises `StorageFailed` when the disk does not take it, `Overloaded` when too many wait, `RequestRefused`
+        when the event cannot be written as canonical JSON. After an error the event may or may not be in the log.
+        """
+        return self.append_all([event])[0]
+
+    def append_all(self, events: Sequence[Event]) -> list[Acknowledgement]:
+        """Return once all `events` are durable; raises the first error there is, see `append`."""
+        outcomes: list[Acknowledgement | AboveboardError | None] = [None] * len(events)
+        remaining = len(events)
+        done = threading.Event()
+
+        def deliver(settled: list[Settled]) -> None:
+            nonlocal remaining
+            for position, outcome in settled:
+                outcomes[position] = outcome
+            remaining -= len(settled)
+            if remaining == 0:
+                done.set()
+
+        channel = self.channel(deliver)
+        for position, event in enumerate(events):
+            channel.submit(event, position)
+        if events and not done.wait(self._options.append_timeout):
+            raise StorageFailed("the disk has not taken the event in time", hint="check the disk")
+        acknowledgements = []
+        for outcome in outcomes:
+            if isinstance(outcome, AboveboardError):
+                raise outcome
+            if outcome is not None:
+                acknowledgements.append(outcome)
+        return acknowledgements
+
+    def channel(self, deliver: Deliver) -> Channel:
+        """Return a channel that calls `deliver([(tag, outcome), ...])` from the commit thread, once per group."""
+        return Channel(self, deliver)
+
+    # -- the tree
+
+    def publish(self) -> SignedCheckpoint:
+        """Sequence everything durable, write tiles, sign, and bring the index up to date; return the tree head.
+
+        Raises `NotVerified` when a journal is damaged, `StorageFailed`, and what the witnesses raise.
+        """
+        checkpoint = self._sequencer.publish()
+        self._index.catch_up()
+        return checkpoint
+
+    def start(self, interval: float = 1.0) -> None:
+        """Publish every `interval` seconds in a thread, and carry out erasures that have become due."""
+        if self._publisher is None:
+            self._stop.clear()
+            self._publisher = threading.Thread(
+                target=self._publish_forever, args=(interval,), name="audit-publish", daemon=True
+            )
+            self._publisher.start()
+
+    def stop(self) -> None:
+        """Stop publishing in the background."""
+        self._stop.set()
+        if self._publisher is not None:
+            self._publisher.join()
+            self._publisher = None
+
+    def latest(self) -> SignedCheckpoint | None:
+        """Return the newest checkpoint, if the log has published one."""
+        return self._sequencer.latest()
+
+    def checkpoints(self, limit: int = 100) -> list[SignedCheckpoint]:
+        """Return the newest checkpoints, newest first."""
+        return self._sequencer.checkpoints(limit)
+
+    @property
+    def vkey(self) -> str:
+        """The public Ed25519 key that auditors pin, as `origin+id+base64`."""
+        return self.vkeys[0]
+
+    @property
+    def vkeys(self) -> list[str]:
+        """All public keys that sign checkpoints: Ed25519 first, then ML-DSA-44 if it is used."""
+        return [str(signer.verifier()) for signer in self._signers]
+
+    # -- proofs
+
+    def prove(self, index: int, size: int | None = None) -> InclusionProof:
+        """Return the proof that entry `index` is in the tree of the newest checkpoint, or of the one of `size`.
+
+        It reveals nothing about the entry, and works for erased ones. Raises `NotFound`.
+        """
+        checkpoint = self._checkpoint(size)
+        if not 0 <= index < checkpoint.size:
+            raise NotFound(f"entry {index} is not in the checkpoint of size {checkpoint.size}", index=index)
+        sealed = self._sealed(index)
+        path = self._prover.inclusion(checkpoint, index, sealed.commitment)
+        return InclusionProof(
+            self.origin, index, sealed.commitment.hex(), [part.hex() for part in path], checkpoint.note
+        )
+
+    def prove_consistency(self, old: int, new: int | None = None) -> ConsistencyProof:
+        """Return the proof that the checkpoint of size `new` (or the newest) extends that of size `old`.
+
+        Raises `NotFound` when no such checkpoint was signed.
+        """
+        before, after = self._checkpoint(old), self._checkpoint(new)
+        if before.size > after.size:
+            raise Misuse("the old checkpoint is larger than the new one")
+        path = self._prover.consistency(before, after)
+        return ConsistencyProof(self.origin, [part.hex() for part in path], before.note, after.note)
+
+    def receipt(
+        self, decision_id: str | None = None, *, index: int | None = None, actor: str, purpose: str
+    ) -> Receipt:
+        """Return the self-contained receipt of a decision, or of any entry, publishing first where it is needed.
+
+        Raises `NotFound` when there is no such entry, `Erased` when the person was erased.
+        """
+        leaf = self._leaf(decision_id, index)
+        checkpoint = self._checkpoint(None)
+        if leaf >= checkpoint.size:
+            checkpoint = self.publish()
+        sealed = self._sealed(leaf)
+        opened = self._open(leaf, sealed)
+        path = self._prover.inclusion(checkpoint, leaf, sealed.commitment)
+        if isinstance(opened.event(), Personal):
+            self._accessed("receipt", actor, purpose, [sealed.key_id])
+        return Receipt(
+            RECEIPT_VERSION,
+            self.origin,
+            leaf,
+            msgspec.json.decode(opened.record),
+            opened.salt.hex(),
+            [part.hex() for part in path],
+            checkpoint.note,
+        )
+
+    # -- reading
+
+    def find(self, query: Query, *, actor: str, purpose: str) -> list[Entry]:
+        """Return what the index knows of matching entries, newest first; the search itself is logged.
+
+        Finds what has been published. Raises `Misuse` for a malformed query.
+        """
+        found = self._index.find(query)
+        personal = [bytes.fromhex(entry.key_id) for entry in found if entry.subject is not None]
+        if personal or query.subject is not None:
+            self._accessed("search", actor, purpose, personal, query=" ".join(query.fields()))
+        return found
+
+    def read(self, index: int, *, actor: str, purpose: str) -> Event:
+        """Return the event of an entry; the access is logged. Raises `NotFound`, `Erased`."""
+        sealed = self._sealed(index)
+        event = self._open(index, sealed).event()
+        if isinstance(event, Personal):
+            self._accessed("read", actor, purpose, [sealed.key_id])
+        return event
+
+    def export(self, subject: str, *, actor: str, purpose: str) -> dict[str, Any]:
+        """Return everything held about a person, JSON-ready (GDPR art. 15); the access is logged.
+
+        Events about a person, with their place in the log; what bars their erasure, and until when; and who has
+        looked at their data. Raises `NotFound` when nothing is held.
+        """
+        if not (key_ids := self._vault.ids_of(subject)):
+            raise NotFound("nothing is held about this person", hint="is it their token (sub-…)?")
+        self.publish()
+        entries = []
+        for leaf in self._index.leaves_of(key_ids):
+            record = self._open(leaf, self._sealed(leaf)).record
+            entries.append({"index": leaf, "event": msgspec.json.decode(record)})
+        accesses = self._accesses({key_id.hex() for key_id in key_ids})
+        self._accessed("export", actor, purpose, key_ids)
+        return {
+            "origin": self.origin,
+            "subject": subject,
+            "time": timestamp(self._clock()),
+            "entries": entries,
+            "accesses": accesses,
+            "holds": [{"basis": hold.basis, "until": str(hold.until)} for hold in self._eraser.holds(subject)],
+        }
+
+    # -- erasure and holds
+
+    def erase(
+        self, subject: str, *, actor: str, reason: str, defer: bool = False, override: str | None = None
+    ) -> Erasure:
+        """Destroy the keys and salts of everything held about a person, as far as the law lets us.
+
+        While a retention period or a hold runs, raises `Retained` with the date; with `defer`, what may go goes
+        now, the rest on the day its hold ends. `override` states why it is done all the same, e.g. a court order,
+        and stands in the log. Raises `NotFound` when nothing is held about the person.
+        """
+        self.publish()
+        return self._eraser.erase(subject, actor=actor, reason=reason, defer=defer, override=override)
+
+    def run_due_erasures(self) -> list[str]:
+        """Carry out deferred erasures whose holds have ended, and interrupted ones; return the ids of those done."""
+        return self._eraser.run_due()
+
+    def place_hold(self, subject: str, *, until: date, basis: str, actor: str) -> str:
+        """Bar a person's erasure until a day, for a stated reason; returns the hold's id."""
+        return self._eraser.place_hold(subject, until=until, basis=basis, actor=actor)
+
+    def lift_hold(self, hold_id: str, *, actor: str, reason: str) -> None:
+        """End a hold before its day. Raises `NotFound`."""
+        self._eraser.lift_hold(hold_id, actor=actor, reason=reason)
+
+    # -- upkeep
+
+    def rotate_vault_key(self, *, actor: str, kek: KeyEncryptionKey | None = None) -> int:
+        """Wrap every subject key anew, under `kek` if one is given; return how many. Other processes must be
+        restarted with the new key-encryption key; until then they refuse to seal."""
+        old, new, count = self._vault.rotate(kek)
+        self.append(
+            KeyRotated(
+                time=timestamp(self._clock()), actor=actor, purpose="vault", from_key=old, to_key=new, rewrapped=count
+            )
+        )
+        return count
+
+    def rebuild_index(self) -> int:
+        """Throw the search index away and build it again; return how many entries it has."""
+        return self._index.rebuild()
+
+    def fsck(self) -> FsckReport:
+        """Recompute everything from journals and vault, and say exactly what does not fit."""
+        return check(
+            database=self._database,
+            journals=self._journals,
+            sequencer=self._sequencer,
+            storage=self._storage,
+            vault=self._vault,
+            keys=[signer.verifier() for signer in self._signers],
+        )
+
+    # -- inside
+
+    def _publish_forever(self, interval: float) -> None:
+        while not self._stop.wait(interval):
+            try:
+                self.publish()
+                self.run_due_erasures()
+                self.publish_failure = None
+            except AboveboardError as error:
+                self.publish_failure = error
+        with suppress(AboveboardError):
+            self.publish()
+
+    def _checkpoint(self, size: int | None) -> SignedCheckpoint:
+        if size is not None:
+            return self._sequencer.checkpoint(size)
+        return self.latest() or self.publish()
+
+    def _sealed(self, index: int) -> Sealed:
+        location = self._sequencer.locate(index)
+        batch = self._journals.batch(location.journal, location.place)
+        for position, item in enumerate(batch.entries()):
+            if position == location.position:
+                return item
+        raise NotFound(f"the log has no entry {index}", index=index)
+
+    def _open(self, index: int, sealed: Sealed) -> Opened:
+        if key := self._vault.keys_by_id([sealed.key_id]).get(sealed.key_id):
+            return unseal(sealed, key)
+        raise Erased(
+            f"entry {index} is in the log, but the person it was about has been erased",
+            hint=f"its place can still be proved: aboveboard audit prove {index}",
+            index=index,
+        )
+
+    def _leaf(self, decision_id: str | None, index: int | None) -> int:
+        if (decision_id is None) == (index is None):
+            raise Misuse("name a decision or an index")
+        if decision_id is None:
+            return index or 0
+        query = Query(decision_id=decision_id, kind="decision/1", limit=1)
+        found = self._index.find(query)
+        if not found:
+            self.publish()
+            found = self._index.find(query)
+        if not found:
+            raise NotFound(f"the log has no decision {decision_id}", hint="was the person erased meanwhile?")
+        return found[0].index
+
+    def _accesses(self, key_ids: set[str]) -> list[dict[str, Any]]:
+        """Return who has looked at data sealed under the given keys, from the log itself."""
+        found = []
+        for entry in self._index.find(Query(kind="personal-data-accessed/1", limit=100_000)):
+            event = self._open(entry.index, self._sealed(entry.index)).event()
+            if isinstance(event, PersonalDataAccessed) and key_ids.intersection(event.subject_keys):
+                found.append(
+                    {"time": event.time, "actor": event.actor, "purpose": event.purpose, "action": event.action}
+                )
+        return found
+
+    def _accessed(self, action: str, actor: str, purpose: str, key_ids: Sequence[bytes], query: str = "") -> None:
+        if not actor or not purpose:
+            raise Misuse("access to personal data names who, and what for")
+        self.append(
+            PersonalDataAccessed(
+                time=timestamp(self._clock()),
+                actor=actor,
+                purpose=purpose,
+                action=action,
+                entries=len(key_ids),
+                subject_keys=sorted({key_id.hex() for key_id in key_ids}),
+                query=query,
+            )
+        )
+
+
+def signing_key(path: Path, name: str, kind: int) -> SigningKey:
+    """Return the signing key in a file, making one when there is none, with its public half beside it as `.vkey`.
+
+    Raises `NotVerified` when it is of another name or type.
+    """
+    text = read_secret(path, lambda: SigningKey(name, kind, os.urandom(32)).secret_text())
+    key = SigningKey.parse(text)
+    if key.name != name or key.kind != kind:
+        raise Misuse(
+            f"{path}: a key of {key.name}, not of {name}", hint="another log's key; give this log keys of its own"
+        )
+    public = path.with_suffix(".vkey")
+    if not public.exists():
+        write_atomically(public, f"{key.verifier()}\n".encode())
+    return key

@@ -1,0 +1,341 @@
+"""From many journals to one tree: order, integrate, publish, sign.
+
+1. *Order*: new batches of every journal are given their places in one database transaction, which also moves each
+   journal's cursor. That transaction is the only source of the order, so nothing is sequenced twice or left out.
+2. *Integrate*: leaves in order become tiles, written to storage; then the database notes the new size and edge.
+   Stopped in between, the same tiles are computed and written again.
+3. *Publish*: partial tiles, then the signed checkpoint. A checkpoint is only signed over tiles that are stored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+
+from aboveboard.audit import tables
+from aboveboard.audit.edge import Edge
+from aboveboard.audit.journal import JournalReader, Place
+from aboveboard.audit.note import Checkpoint, Signature, SigningKey, format_note, parse_checkpoint, parse_note
+from aboveboard.audit.storage import TileStorage
+from aboveboard.clock import Clock, timestamp
+from aboveboard.db import Database
+from aboveboard.errors import NotFound, NotVerified
+from aboveboard.files import storage_errors
+
+_ROUND = 65_536
+"""How many leaves are ordered and integrated in one go."""
+
+Cosign = Callable[[str, "Checkpoint"], Sequence[Signature]]
+"""Collects signatures of witnesses on a checkpoint's note; raises when there are too few."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """A tree head the log has signed."""
+
+    origin: str
+    size: int
+    root: bytes
+    time: str
+    note: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the checkpoint as a JSON-ready document."""
+        return {
+            "origin": self.origin,
+            "size": self.size,
+            "root": self.root.hex(),
+            "time": self.time,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a leaf's sealed entry is."""
+
+    leaf: int
+    journal: str
+    place: Place
+    position: int
+    """Which entry of the batch."""
+    first_leaf: int
+    """The leaf of the batch's first entry."""
+    chain: bytes
+
+
+class Sequencer:
+    """Grows one tree from all journals. Any process may run it; a lock lets one at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        journals: JournalReader,
+        storage: TileStorage,
+        signers: Sequence[SigningKey],
+        *,
+        origin: str,
+        clock: Clock,
+        lock: Path,
+        cosign: Cosign | None = None,
+    ) -> None:
+        self._database = database
+        self._journals = journals
+        self._storage = storage
+        self._signers = signers
+        self._origin = origin
+        self._clock = clock
+        self._lock = lock
+        self._cosign = cosign
+        self._published: str | None = None
+        self._begin_log()
+
+    def publish(self) -> SignedCheckpoint:
+        """Take in everything that is durable, and return the checkpoint that covers it.
+
+        Raises `NotVerified` when a journal is damaged or storage holds something else, and `StorageFailed`.
+        """
+        with self._alone():
+            edge, sequenced = self._edge()
+            if edge.size < sequenced:
+                self._integrate_again(edge, sequenced)
+            self._take_in(edge)
+            return self._sign(edge)
+
+    def sequenced(self) -> int:
+        """Return how many leaves are in order."""
+        with self._database.reading() as connection:
+            return int(connection.execute(select(tables.tree.c.sequenced)).scalar_one())
+
+    def latest(self) -> SignedCheckpoint | None:
+        """Return the newest checkpoint, if there is one."""
+        return next(iter(self.checkpoints(1)), None)
+
+    def checkpoints(self, limit: int) -> list[SignedCheckpoint]:
+        """Return the newest checkpoints, newest first."""
+        columns = tables.checkpoint.c
+        query = select(columns.time, columns.note).order_by(columns.size.desc()).limit(limit)
+        with self._database.reading() as connection:
+            return [_signed(time, note) for time, note in connection.execute(query)]
+
+    def checkpoint(self, size: int) -> SignedCheckpoint:
+        """Return the checkpoint of a size. Raises `NotFound`."""
+        columns = tables.checkpoint.c
+        with self._database.reading() as connection:
+            row = connection.execute(select(columns.time, columns.note).where(columns.size == size)).first()
+        if row is None:
+            raise NotFound(
+                f"the log has signed no checkpoint of size {size}", hint="see `aboveboard audit checkpoints`"
+            )
+        return _signed(row.time, row.note)
+
+    def locate(self, leaf: int) -> Location:
+        """Return where the entry of a leaf is. Raises `NotFound`."""
+        columns = tables.span.c
+        query = self._spans().where(columns.first_leaf <= leaf).order_by(columns.first_leaf.desc()).limit(1)
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        if row is None or leaf >= row.first_leaf + row.leaves:
+            raise NotFound(f"the log has no entry {leaf}", index=leaf)
+        return _location(row, leaf)
+
+    def locations(self, start: int, end: int) -> Iterator[tuple[Location, int]]:
+        """Yield the batches that hold leaves from `start` up to `end`, in order, each with its number of entries."""
+        columns = tables.span.c
+        while start < end:
+            query = (
+                self._spans()
+                .where(columns.first_leaf + columns.leaves > start, columns.first_leaf < end)
+                .where(columns.first_leaf > start - 1_000_000)
+                .order_by(columns.first_leaf)
+                .limit(1000)
+            )
+            with self._database.reading() as connection:
+                rows = connection.execute(query).all()
+            if not rows:
+                return
+            for row in rows:
+                yield _location(row, row.first_leaf), row.leaves
+                start = row.first_leaf + row.leaves
+
+    # -- inside
+
+    @staticmethod
+    def _spans() -> Any:
+        return select(tables.span, tables.journal.c.name).join(
+            tables.journal, tables.journal.c.id == tables.span.c.journal
+        )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with storage_errors(self._lock):
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _begin_log(self) -> None:
+        columns = tables.tree.c
+        with self._database.reading() as connection:
+            origin = connection.execute(select(columns.origin)).scalar()
+        if origin is None:
+            with self._alone(), self._database.writing() as connection:
+                if connection.execute(select(func.count()).select_from(tables.tree)).scalar() == 0:
+                    empty = Edge()
+                    connection.execute(
+                        insert(tables.tree).values(
+                            id=1,
+                            origin=self._origin,
+                            sequenced=0,
+                            size=0,
+                            root=empty.root(),
+                            edge=empty.encode(),
+                            indexed=0,
+                        )
+                    )
+            return self._begin_log()
+        if origin != self._origin:
+            raise NotVerified(
+                f"this log is {origin}, not {self._origin}: a log keeps its name", hint=f"open it as {origin}"
+            )
+        return None
+
+    def _edge(self) -> tuple[Edge, int]:
+        columns = tables.tree.c
+        with self._database.reading() as connection:
+            row = connection.execute(select(columns.sequenced, columns.size, columns.edge, columns.root)).one()
+        edge = Edge.decode(row.size, row.edge)
+        if edge.root() != row.root:
+            raise NotVerified(
+                "the log's database is damaged: root and edge disagree", hint="run `aboveboard audit fsck`"
+            )
+        return edge, row.sequenced
+
+    def _take_in(self, edge: Edge) -> None:
+        """Order and integrate what is new, round by round, until nothing is."""
+        while commitments := self._order(edge.size):
+            self._integrate(edge, commitments)
+
+    def _order(self, size: int) -> list[bytes]:
+        """Give places to the next batches of every journal, in one transaction, and return their leaves."""
+        with self._database.reading() as connection:
+            cursors = {row.name: row for row in connection.execute(select(tables.journal))}
+        commitments: list[bytes] = []
+        spans: list[dict[str, Any]] = []
+        moved: dict[str, tuple[Place, int]] = {}
+        for name in self._journals.names():
+            cursor = cursors.get(name)
+            after = (
+                Place(cursor.segment, cursor.offset) if cursor is not None and cursor.segment is not None else None
+            )
+            next_batch = cursor.next_batch if cursor is not None else 0
+            for here, there, batch in self._journals.batches(name, after):
+                if batch.number < next_batch:
+                    raise NotVerified(f"journal {name}: batch {batch.number} comes again", journal=name)
+                spans.append(
+                    {
+                        "name": name,
+                        "first_leaf": size + len(commitments),
+                        "leaves": batch.count,
+                        "batch": batch.number,
+                        "first_ordinal": batch.first_ordinal,
+                        "segment": here.segment,
+                        "offset": here.offset,
+                        "chain": batch.chain,
+                    }
+                )
+                commitments += batch.commitments()
+                next_batch = batch.number + 1
+                moved[name] = (there, next_batch)
+                if len(commitments) >= _ROUND:
+                    break
+            if len(commitments) >= _ROUND:
+                break
+        if spans:
+            self._commit_order(spans, moved, size + len(commitments))
+        return commitments
+
+    def _commit_order(self, spans: list[dict[str, Any]], moved: dict[str, tuple[Place, int]], sequenced: int) -> None:
+        with self._database.writing() as connection:
+            ids: dict[str, int] = {}
+            for name, (place, next_batch) in moved.items():
+                values = {"segment": place.segment, "offset": place.offset, "next_batch": next_batch}
+                found = connection.execute(
+                    update(tables.journal)
+                    .where(tables.journal.c.name == name)
+                    .values(values)
+                    .returning(tables.journal.c.id)
+                ).scalar()
+                if found is None:
+                    found = connection.execute(
+                        insert(tables.journal).values(name=name, **values).returning(tables.journal.c.id)
+                    ).scalar_one()
+                ids[name] = found
+            for row in spans:
+                row["journal"] = ids[row.pop("name")]
+            connection.execute(insert(tables.span), spans)
+            connection.execute(update(tables.tree).values(sequenced=sequenced))
+
+    def _integrate(self, edge: Edge, commitments: Sequence[bytes]) -> None:
+        self._storage.put(edge.extend(commitments))
+        with self._database.writing() as connection:
+            connection.execute(update(tables.tree).values(size=edge.size, root=edge.root(), edge=edge.encode()))
+
+    def _integrate_again(self, edge: Edge, sequenced: int) -> None:
+        """Finish what an earlier run put in order but did not integrate, from the journals."""
+        leaves: list[bytes] = []
+        for location, count in self.locations(edge.size, sequenced):
+            found = self._journals.batch(location.journal, location.place).commitments()
+            if len(found) != count or location.first_leaf != edge.size + len(leaves):
+                raise NotVerified(f"journal {location.journal} has changed since it was sequenced")
+            leaves += found
+            if len(leaves) >= _ROUND:
+                self._integrate(edge, leaves)
+                leaves = []
+        if leaves:
+            self._integrate(edge, leaves)
+
+    def _sign(self, edge: Edge) -> SignedCheckpoint:
+        latest = self.latest()
+        if latest is None or latest.size != edge.size:
+            head = Checkpoint(self._origin, edge.size, edge.root())
+            if latest is not None and latest.size > head.size:
+                raise NotVerified(
+                    f"a checkpoint of size {latest.size} is signed, but the tree has {head.size} leaves",
+                    hint="an old database was restored; see the runbook",
+                )
+            self._storage.put(edge.partial())
+            now = self._clock()
+            signatures = [key.sign(head.text(), int(now.timestamp())) for key in self._signers]
+            note = format_note(head.text(), signatures)
+            if self._cosign is not None:
+                note += "".join(signature.line() for signature in self._cosign(note, head))
+            latest = SignedCheckpoint(self._origin, head.size, head.root, timestamp(now), note)
+            with self._database.writing() as connection:
+                connection.execute(
+                    insert(tables.checkpoint).values(size=latest.size, time=latest.time, note=latest.note)
+                )
+        if self._published != latest.note:
+            self._storage.put_checkpoint(latest.note)
+            self._published = latest.note
+        return latest
+
+
+def _signed(time: str, note: str) -> SignedCheckpoint:
+    head = parse_checkpoint(parse_note(note)[0])
+    return SignedCheckpoint(head.origin, head.size, head.root, time, note)
+
+
+def _location(row: Row[Any], leaf: int) -> Location:
+    return Location(
+        leaf, row.name, Place(row.segment, row.offset), leaf - row.first_leaf, row.first_leaf, bytes(row.chain)
+    )

@@ -1,0 +1,316 @@
+"""The keys of persons: made, wrapped, looked up and destroyed. Nothing else can tell which entries are whose.
+
+Three layers: a key-encryption key from a provider wraps a few *vault keys*; a vault key wraps *subject keys*, one
+per person, month and retention period; a subject key seals that person's records. Destroying the subject keys
+erases the person from every copy of the journals at once. Months and retention periods get keys of their own so
+that what the law no longer protects can go while the rest stays.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from aboveboard.audit.kek import KEY_BYTES, KeyEncryptionKey
+from aboveboard.audit.tables import MIGRATIONS, VAULT_HEAD, erasure_key, subject_key, vault_key
+from aboveboard.clock import Clock, timestamp
+from aboveboard.db import Database
+from aboveboard.errors import NotVerified
+from aboveboard.files import storage_errors
+
+LOG = "@log"
+"""Stands in for a subject where an event is about nobody."""
+
+_KEY_ID_BYTES = 16
+_CHUNK = 400
+T = TypeVar("T")
+
+
+class Name(NamedTuple):
+    """What a subject key is for."""
+
+    subject: str
+    epoch: str
+    """Year and month, `2026-11`."""
+    retention: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectKey:
+    """A key that is there to be used. Its repr hides it."""
+
+    key_id: bytes
+    cipher: AESGCM
+
+    def __repr__(self) -> str:
+        return f"SubjectKey({self.key_id.hex()})"
+
+
+class Vault:
+    """The key database, and the lock that keeps a key from being destroyed while a record is sealed under it."""
+
+    def __init__(self, database: Database, kek: KeyEncryptionKey, clock: Clock, lock_directory: Path) -> None:
+        self.database = database
+        self._kek = kek
+        self._clock = clock
+        self._locks = lock_directory
+        self._wrapping: dict[int, AESGCM] = {}
+        self._current = 0
+        lock_directory.mkdir(parents=True, exist_ok=True)
+        with storage_errors(lock_directory):
+            self._gate, self._door = (
+                os.open(lock_directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                for name in ("vault-gate.lock", "vault.lock")
+            )
+        self._load_vault_keys()
+
+    @classmethod
+    def open(cls, directory: Path, kek: KeyEncryptionKey, clock: Clock) -> Vault:
+        """Open `vault.sqlite` in `directory`, creating it with a first vault key when there is none.
+
+        Raises `NotVerified` when the key-encryption key is not the one the vault was made with.
+        """
+        database = Database.sqlite(
+            directory / "vault.sqlite", migrations=MIGRATIONS / "vault", head=VAULT_HEAD, secure_delete=True
+        )
+        return cls(database, kek, clock, directory)
+
+    def close(self) -> None:
+        """Close the database and the locks."""
+        self.database.close()
+        for descriptor in (self._gate, self._door):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._gate = self._door = -1
+
+    # -- locks: sealing is shared, erasure exclusive; whoever waits for the gate is not overtaken for long
+
+    @contextmanager
+    def sealing(self) -> Iterator[None]:
+        """Hold off erasures while keys are looked up and what they seal is made durable."""
+        fcntl.flock(self._gate, fcntl.LOCK_SH)
+        try:
+            fcntl.flock(self._door, fcntl.LOCK_SH)
+        finally:
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._door, fcntl.LOCK_UN)
+
+    @contextmanager
+    def erasing(self) -> Iterator[None]:
+        """Wait until nobody is sealing, and let nobody begin until the block ends."""
+        gate, door = (
+            os.open(self._locks / name, os.O_RDWR | os.O_CLOEXEC) for name in ("vault-gate.lock", "vault.lock")
+        )
+        try:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            fcntl.flock(door, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(door)
+            os.close(gate)
+
+    # -- using keys
+
+    def keys_for(self, names: Iterable[Name]) -> dict[Name, SubjectKey]:
+        """Return the key of every name, making the missing ones durably first; call it while `sealing`."""
+        wanted = list(dict.fromkeys(names))
+        with self.database.reading() as connection:
+            found = self._select(connection, wanted)
+        missing = [name for name in wanted if name not in found]
+        if missing:
+            found.update(self._make(missing))
+        return found
+
+    def keys_by_id(self, key_ids: Iterable[bytes]) -> dict[bytes, SubjectKey]:
+        """Return the keys that still exist among `key_ids`."""
+        found: dict[bytes, SubjectKey] = {}
+        columns = subject_key.c
+        with self.database.reading() as connection:
+            for chunk in _chunks(list(dict.fromkeys(key_ids))):
+                query = select(columns.key_id, columns.vault_key, columns.wrapped).where(columns.key_id.in_(chunk))
+                for key_id, wrapping, wrapped in connection.execute(query):
+                    found[key_id] = self._unwrap(key_id, wrapping, wrapped)
+        return found
+
+    def ids_of(self, subject: str) -> list[bytes]:
+        """Return the ids of the keys a person has, oldest month first."""
+        query = select(subject_key.c.key_id).where(subject_key.c.subject == subject).order_by(subject_key.c.epoch)
+        with self.database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def names_of(self, key_ids: Iterable[bytes]) -> dict[bytes, Name]:
+        """Return whose the keys are, for those that still exist."""
+        found: dict[bytes, Name] = {}
+        columns = subject_key.c
+        with self.database.reading() as connection:
+            for chunk in _chunks(list(dict.fromkeys(key_ids))):
+                query = select(columns.key_id, columns.subject, columns.epoch, columns.retention)
+                for key_id, *name in connection.execute(query.where(columns.key_id.in_(chunk))):
+                    found[key_id] = Name(*name)
+        return found
+
+    def destroyed(self, key_ids: Iterable[bytes]) -> dict[bytes, str]:
+        """Return which of `key_ids` were destroyed, and by which erasure."""
+        found: dict[bytes, str] = {}
+        columns = erasure_key.c
+        with self.database.reading() as connection:
+            for chunk in _chunks(list(dict.fromkeys(key_ids))):
+                query = select(columns.key_id, columns.erasure_id)
+                query = query.where(columns.key_id.in_(chunk), columns.destroyed.is_not(None))
+                found.update((key_id, erasure_id) for key_id, erasure_id in connection.execute(query))
+        return found
+
+    def destroy(self, connection: Connection, key_ids: Sequence[bytes]) -> None:
+        """Delete keys for good, inside the caller's transaction and while `erasing`."""
+        for chunk in _chunks(key_ids):
+            connection.execute(delete(subject_key).where(subject_key.c.key_id.in_(chunk)))
+
+    # -- rotation
+
+    def rotate(self, kek: KeyEncryptionKey | None = None) -> tuple[str, str, int]:
+        """Wrap everything anew: a fresh vault key, under `kek` or the present key-encryption key.
+
+        Returns the references of the old and the new vault key, and how many subject keys were re-wrapped. The old
+        vault keys are deleted, so copies of the vault made before are of no use without the old wrapped keys in them.
+        """
+        new = kek or self._kek
+        with self.erasing(), self.database.writing() as connection:
+            old_id = self._current
+            fresh = os.urandom(KEY_BYTES)
+            new_id = (connection.execute(select(func.max(vault_key.c.id))).scalar() or 0) + 1
+            connection.execute(insert(vault_key).values(self._vault_row(new_id, new, fresh)))
+            cipher, count = AESGCM(fresh), 0
+            columns = subject_key.c
+            while rows := connection.execute(
+                select(columns.key_id, columns.vault_key, columns.wrapped)
+                .where(columns.vault_key != new_id)
+                .limit(1000)
+            ).all():
+                for key_id, wrapping, wrapped in rows:
+                    plain = self._open_key(key_id, wrapping, wrapped)
+                    connection.execute(
+                        update(subject_key)
+                        .where(columns.key_id == key_id)
+                        .values(vault_key=new_id, wrapped=_wrap(cipher, key_id, plain))
+                    )
+                count += len(rows)
+            connection.execute(delete(vault_key).where(vault_key.c.id != new_id))
+        self.database.forget_deleted()
+        self._kek = new
+        self._load_vault_keys()
+        return f"vault-key-{old_id}", f"vault-key-{new_id} ({new.provider} {new.reference})", count
+
+    # -- inside
+
+    def _load_vault_keys(self) -> None:
+        query = select(vault_key.c.id, vault_key.c.provider, vault_key.c.reference, vault_key.c.wrapped)
+        with self.database.reading() as connection:
+            rows = connection.execute(query.order_by(vault_key.c.id)).all()
+        if not rows:
+            self._make_first_vault_key()
+            return self._load_vault_keys()
+        for number, provider, reference, wrapped in rows:
+            if number not in self._wrapping:
+                if (provider, reference) != (self._kek.provider, self._kek.reference):
+                    raise NotVerified(
+                        f"the vault is under key {reference} of provider {provider}, not {self._kek.reference}"
+                        f" of {self._kek.provider}",
+                        hint="open it with the key-encryption key it was last rotated to",
+                    )
+                self._wrapping[number] = AESGCM(self._kek.unwrap(wrapped))
+        self._wrapping = {number: self._wrapping[number] for number, *_ in rows}
+        self._current = rows[-1][0]
+        return None
+
+    def _make_first_vault_key(self) -> None:
+        row = self._vault_row(1, self._kek, os.urandom(KEY_BYTES))
+        with self.database.writing() as connection:
+            if connection.execute(select(func.count()).select_from(vault_key)).scalar() == 0:
+                connection.execute(insert(vault_key).values(row))
+
+    def _vault_row(self, number: int, kek: KeyEncryptionKey, key: bytes) -> Mapping[str, object]:
+        return {
+            "id": number,
+            "provider": kek.provider,
+            "reference": kek.reference,
+            "wrapped": kek.wrap(key),
+            "created": timestamp(self._clock()),
+        }
+
+    def _select(self, connection: Connection, names: Sequence[Name]) -> dict[Name, SubjectKey]:
+        columns = subject_key.c
+        found: dict[Name, SubjectKey] = {}
+        for chunk in _chunks(names):
+            query = select(
+                columns.subject, columns.epoch, columns.retention, columns.key_id, columns.vault_key, columns.wrapped
+            )
+            if len(chunk) == 1:
+                query = query.where(
+                    columns.subject == chunk[0].subject,
+                    columns.epoch == chunk[0].epoch,
+                    columns.retention == chunk[0].retention,
+                )
+            else:
+                query = query.where(tuple_(columns.subject, columns.epoch, columns.retention).in_(chunk))
+            for subject, epoch, retention, key_id, wrapping, wrapped in connection.execute(query):
+                found[Name(subject, epoch, retention)] = self._unwrap(key_id, wrapping, wrapped)
+        return found
+
+    def _make(self, names: Sequence[Name]) -> dict[Name, SubjectKey]:
+        """Insert keys for `names` in one transaction; where another process was first, use its key."""
+        random = os.urandom(len(names) * (_KEY_ID_BYTES + KEY_BYTES))
+        rows, made = [], {}
+        with self.database.reading() as connection:
+            newest = connection.execute(select(func.max(vault_key.c.id))).scalar()
+        if newest != self._current:  # another process has rotated; it cannot again while we hold `sealing`
+            self._load_vault_keys()
+        wrapping, cipher = self._current, self._wrapping[self._current]
+        for position, name in enumerate(names):
+            start = position * (_KEY_ID_BYTES + KEY_BYTES)
+            key_id, key = random[start : start + _KEY_ID_BYTES], random[start + _KEY_ID_BYTES :][:KEY_BYTES]
+            made[name] = SubjectKey(key_id, AESGCM(key))
+            rows.append(
+                {**name._asdict(), "key_id": key_id, "vault_key": wrapping, "wrapped": _wrap(cipher, key_id, key)}
+            )
+        build = postgresql.insert if self.database.dialect == "postgresql" else sqlite.insert
+        with self.database.writing() as connection:
+            result = connection.execute(build(subject_key).on_conflict_do_nothing(), rows)
+            if result.rowcount == len(names):
+                return made
+            return self._select(connection, names)
+
+    def _unwrap(self, key_id: bytes, wrapping: int, wrapped: bytes) -> SubjectKey:
+        return SubjectKey(key_id, AESGCM(self._open_key(key_id, wrapping, wrapped)))
+
+    def _open_key(self, key_id: bytes, wrapping: int, wrapped: bytes) -> bytes:
+        if wrapping not in self._wrapping:  # another process has rotated
+            self._load_vault_keys()
+        try:
+            return self._wrapping[wrapping].decrypt(wrapped[:12], wrapped[12:], key_id)
+        except (KeyError, InvalidTag) as error:
+            raise NotVerified(
+                f"subject key {key_id.hex()} is not wrapped by a key of this vault", key_id=key_id.hex()
+            ) from error
+
+
+def _wrap(cipher: AESGCM, key_id: bytes, key: bytes) -> bytes:
+    nonce = os.urandom(12)
+    return nonce + cipher.encrypt(nonce, key, key_id)
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]
