@@ -31,7 +31,8 @@ def summarise(
     gain = (after or 0.0) - (before or 0.0)
     outcomes = Counter(decision["outcome"] for decision in replayed.decisions)
     decided = ", ".join(f"{count} {name}" for name, count in outcomes.most_common())
-    first = refused.verdict.refusals[0]
+    # The law's own refusal says more than a limit that the model's owner chose.
+    first = min(refused.verdict.refusals, key=lambda result: result.pack == "house")
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold")
     facts.add_column()
