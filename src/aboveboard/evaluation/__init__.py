@@ -9,6 +9,7 @@ for people. Nothing is judged here: limits, laws and verdicts belong to `policy`
 from __future__ import annotations
 
 from aboveboard.evaluation.evaluate import evaluate
+from aboveboard.evaluation.html import render_html
 from aboveboard.evaluation.report import Measure, Report
 
-__all__ = ["Measure", "Report", "evaluate"]
+__all__ = ["Measure", "Report", "evaluate", "render_html"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
 from aboveboard.evaluation.intervals import is_small
 
@@ -23,7 +22,7 @@ def equal_rates_p_value(x1: int, n1: int, x0: int, n0: int) -> float | None:
         return min(1.0, float(fisher_exact([[x1, n1 - x1], [x0, n0 - x0]]).pvalue))
     pooled = (x1 + x0) / (n1 + n0)
     z = (x1 / n1 - x0 / n0) / math.sqrt(pooled * (1 - pooled) * (1 / n1 + 1 / n0))
-    return 2 * NormalDist().cdf(-abs(z))
+    return math.erfc(abs(z) / math.sqrt(2))  # = 2 Φ(−|z|), without losing the digits of a small one
 
 
 def adjust_for_many(p_values: Sequence[float | None]) -> list[float | None]:

@@ -16,6 +16,13 @@ def test_large_tables_use_the_z_test() -> None:
     assert equal_rates_p_value(300, 500, 700, 1000) == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_very_small_p_value_keeps_its_digits() -> None:
+    expected = chi2_contingency([[500, 1500], [1400, 600]], correction=False).pvalue
+
+    assert 0 < expected < 1e-100
+    assert equal_rates_p_value(500, 2000, 1400, 2000) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize(("x1", "n1", "x0", "n0"), [(1, 9, 30, 40), (0, 3, 0, 5), (6, 6, 40, 40), (4, 50, 30, 60)])
 def test_small_tables_use_fishers_exact_test(x1: int, n1: int, x0: int, n0: int) -> None:
     expected = fisher_exact([[x1, n1 - x1], [x0, n0 - x0]]).pvalue
