@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from aboveboard.audit import Erased
 from aboveboard.errors import (
     AboveboardError,
     Conflict,
@@ -36,7 +37,10 @@ _STATUS: dict[type[AboveboardError], HTTPStatus] = {
     refusals.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     refusals.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     refusals.MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
+    refusals.CardNumber: HTTPStatus.UNPROCESSABLE_ENTITY,
+    refusals.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     RequestRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Erased: HTTPStatus.GONE,
     NotFound: HTTPStatus.NOT_FOUND,
     NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     NotAuthorised: HTTPStatus.FORBIDDEN,

@@ -1,0 +1,132 @@
+"""Changing which releases are in service while requests are answered: verified first, logged first, then at once."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+
+from aboveboard.audit import AuditLog, events
+from aboveboard.clock import Clock, timestamp
+from aboveboard.errors import Conflict
+from aboveboard.release import ReleaseStore
+from aboveboard.serving.deployment import Deployment, deploy
+from aboveboard.serving.tracks import CHALLENGER, CHAMPION, SHADOW, TrackPlan, Tracks
+
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class TrackChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`PUT /v1/tracks`: what is to be in service from now on, and why."""
+
+    tracks: TrackPlan
+    reason: Reason
+
+
+class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/tracks/rollback`: back to what was in service before, and why."""
+
+    reason: Reason
+
+
+class TrackControl:
+    """The tracks of one server. Changes take turns; readers see the old tracks or the new ones, never a mixture."""
+
+    def __init__(
+        self,
+        tracks: Tracks,
+        *,
+        store: ReleaseStore,
+        log: AuditLog,
+        clock: Clock,
+        switch: Callable[[Tracks], None],
+    ) -> None:
+        self.tracks = tracks
+        self._before: Tracks | None = None
+        self._store = store
+        self._log = log
+        self._clock = clock
+        self._switch = switch
+        self._turn = threading.Lock()
+
+    def change(self, plan: TrackPlan, *, actor: str) -> Tracks:
+        """Verify and load what `plan` names, log it, and put it in service. Blocks; call it off the event loop.
+
+        Raises what verification raises, and `Misuse` for releases that do not belong side by side; then nothing
+        has changed.
+        """
+        with self._turn:
+            loaded = {deployment.digest: deployment for deployment in self.tracks.deployments()}
+            tracks = load_tracks(plan, self._store, loaded)
+            if tracks.plan() == self.tracks.plan():
+                return self.tracks
+            moment = timestamp(self._clock())
+            self._log.append_all(
+                [
+                    events.ReleasePromoted(
+                        time=moment, actor=actor, release=release, track=track, weight=round(weight)
+                    )
+                    for release, track, weight in placed(tracks)
+                ]
+            )
+            self._put(tracks)
+            # What was just loaded stays; the collector need not look at it again.
+            gc.freeze()
+            return tracks
+
+    def roll_back(self, *, actor: str, reason: str) -> Tracks:
+        """Put back, at once, what was in service before the last change: it is still in memory.
+
+        Raises `Conflict` when nothing was before.
+        """
+        with self._turn:
+            before = self._before
+            if before is None:
+                raise Conflict("there is nothing to go back to", hint="the tracks have not changed since the start")
+            self._log.append(
+                events.ReleaseRolledBack(
+                    time=timestamp(self._clock()),
+                    actor=actor,
+                    release=(self.tracks.challenger or self.tracks.champion).digest,
+                    to_release=before.champion.digest,
+                    reason=reason,
+                )
+            )
+            self._put(before)
+            return before
+
+    def _put(self, tracks: Tracks) -> None:
+        self._before, self.tracks = self.tracks, tracks
+        self._switch(tracks)
+
+
+def load_tracks(plan: TrackPlan, store: ReleaseStore, loaded: dict[str, Deployment]) -> Tracks:
+    """Return the tracks `plan` asks for, every release verified; those in `loaded` are not loaded again.
+
+    Raises `NotFound`, `NotVerified`, `Misuse`.
+    """
+
+    def load(reference: str) -> Deployment:
+        # Verified even where it is loaded: an approval may have been withdrawn since.
+        verified = store.verify(reference)
+        deployment = loaded.get(verified.digest)
+        if deployment is None:
+            deployment = loaded[verified.digest] = deploy(verified.digest, verified.files)
+        return deployment
+
+    return Tracks(
+        champion=load(plan.champion),
+        challenger=load(plan.challenger) if plan.challenger is not None else None,
+        weight=plan.weight,
+        shadows=tuple(load(reference) for reference in plan.shadows),
+    )
+
+
+def placed(tracks: Tracks) -> list[tuple[str, str, float]]:
+    """Return every release in service with its track and its share of subjects in per cent."""
+    challenger = [(tracks.challenger.digest, CHALLENGER, tracks.weight)] if tracks.challenger else []
+    shadows = [(shadow.digest, SHADOW, 0.0) for shadow in tracks.shadows]
+    return [(tracks.champion.digest, CHAMPION, 100 - tracks.weight), *challenger, *shadows]

@@ -1,0 +1,33 @@
+"""From an encoded applicant to an outcome with its reasons: pure, and the same wherever it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aboveboard.models import Model, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about one request."""
+
+    outcome: str
+    score: float
+    """Calibrated probability of the favourable outcome."""
+    reasons: tuple[Reason, ...]
+    """Why it was not favourable, the weightiest first; empty where it was."""
+
+
+def decide(model: Model, row: NDArray[np.float64], *, locale: str) -> Decision:
+    """Return the decision of `model` on one encoded row, shape (width,), with reasons in `locale`.
+
+    The words for the outcome follow from the model's purpose. A person who is referred is told the reasons too:
+    the outcome is not the one they asked for.
+    """
+    score = float(model.score(row[None, :])[0])
+    if score >= model.approve_at:
+        return Decision(model.outcome(score), score, ())
+    return Decision(model.outcome(score), score, tuple(model.reasons(row, locale)))

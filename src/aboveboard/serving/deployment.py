@@ -1,0 +1,77 @@
+"""A verified release, ready to decide: its model in memory, and what the server must know of its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aboveboard.errors import NotVerified, RequestRefused
+from aboveboard.models import Model, load_model
+from aboveboard.serving.cohort import UNASSIGNED
+from aboveboard.spec.load import parse_spec
+from aboveboard.spec.protected import ProtectedAttribute
+
+MODEL_FILES = "model/"
+SPEC_FILE = "model.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One release in memory. Nothing in it changes; a reload makes another."""
+
+    name: str
+    """The model's name, as its spec has it."""
+    digest: str
+    """The release's digest, which stands for everything that was signed and approved."""
+    model: Model
+    protected: tuple[ProtectedAttribute, ...]
+    attributes: tuple[str, ...]
+    """The names of the protected attributes."""
+    jurisdictions: tuple[str, ...]
+    retention: str
+    """How long decisions are kept, an ISO 8601 duration."""
+    human_review: str | None
+    """Where a person can ask for a human to decide."""
+
+    def known(self, groups: Sequence[str]) -> dict[str, str] | None:
+        """Return the groups that are known by attribute, or None where none is."""
+        return {a: g for a, g in zip(self.attributes, groups, strict=True) if g is not UNASSIGNED} or None
+
+    def jurisdiction(self, asked: str | None) -> str:
+        """Return the jurisdiction of a request, by default the first the model was released for.
+
+        Raises `RequestRefused` for one that the release was not judged under.
+        """
+        if asked is None:
+            return self.jurisdictions[0]
+        if asked not in self.jurisdictions:
+            raise RequestRefused(
+                "this release was not judged under the law of that jurisdiction",
+                hint=f"it may decide for {', '.join(self.jurisdictions)}",
+            )
+        return asked
+
+
+def deploy(digest: str, files: Mapping[str, bytes]) -> Deployment:
+    """Return the deployment of a release whose `files` were verified against `digest` before.
+
+    Raises `NotVerified` when a file is missing or is not what a release holds.
+    """
+    spec_text = files.get(SPEC_FILE)
+    model_files = {name.removeprefix(MODEL_FILES): c for name, c in files.items() if name.startswith(MODEL_FILES)}
+    if spec_text is None or not model_files:
+        raise NotVerified(f"release {digest} holds no model", hint="create the release again from a finished run")
+    try:
+        spec = parse_spec(spec_text.decode(), name=SPEC_FILE)
+    except UnicodeDecodeError as error:
+        raise NotVerified(f"release {digest}: its model.yaml is not text") from error
+    return Deployment(
+        name=spec.metadata.name,
+        digest=digest,
+        model=load_model(model_files),
+        protected=spec.spec.protected,
+        attributes=tuple(attribute.name for attribute in spec.spec.protected),
+        jurisdictions=spec.spec.jurisdictions,
+        retention=spec.spec.retention.decisions,
+        human_review=spec.spec.governance.human_review,
+    )

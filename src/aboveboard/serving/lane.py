@@ -1,0 +1,194 @@
+"""A fast lane for the decision path inside uvicorn's HTTP protocol.
+
+`POST /v1/decisions` is read and answered where the parser calls back, without an ASGI task, queue and message for
+each request; everything else takes uvicorn's own way. bench/serving.py measures both: the lane answers about
+three decisions in the time of two. Parsing, keep-alive, pipelining order, flow control and draining stay uvicorn's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from aboveboard.errors import AboveboardError
+from aboveboard.serving.http import DECISIONS_PATH, DecisionEndpoint, fault, refuse, too_large
+from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_headers
+from aboveboard.serving.requests import LARGEST_BODY
+from aboveboard.serving.service import Answer
+
+_PATH = DECISIONS_PATH.encode()
+_OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+_STATUS = {
+    400: b"Bad Request",
+    401: b"Unauthorized",
+    403: b"Forbidden",
+    413: b"Content Too Large",
+    415: b"Unsupported Media Type",
+    422: b"Unprocessable Content",
+    429: b"Too Many Requests",
+    500: b"Internal Server Error",
+    503: b"Service Unavailable",
+}
+_encode = msgspec.json.Encoder().encode
+
+
+class _NoEvent:
+    """Stands where uvicorn wakes an ASGI task; nobody waits here."""
+
+    def set(self) -> None:
+        """Do nothing."""
+
+
+_NO_EVENT = _NoEvent()
+
+
+class DecisionCycle:
+    """One decision request and its answer, with the attributes uvicorn's protocol looks at."""
+
+    __slots__ = (
+        "body",
+        "client",
+        "disconnected",
+        "headers",
+        "keep_alive",
+        "message_event",
+        "more_body",
+        "response_complete",
+        "started",
+        "too_large",
+    )
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], keep_alive: bool) -> None:
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.client = ""
+        self.body = bytearray()
+        self.more_body = True
+        self.started = False
+        self.too_large = False
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = _NO_EVENT
+
+
+class LaneProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with a lane of its own for decisions."""
+
+    # uvicorn annotates its attributes for its own cycle only.
+    cycle: Any
+    pipeline: Any
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        endpoint = self.config.app
+        assert isinstance(endpoint, DecisionEndpoint)  # noqa: S101  the lane serves no other application
+        self._endpoint = endpoint
+
+    def on_message_begin(self) -> None:
+        """Note that a request begins; its ASGI scope is made only if it needs one."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_headers_complete(self) -> None:
+        """Choose the lane for a decision, and uvicorn's way for everything else."""
+        parser = self.parser
+        if self.url != _PATH or parser.get_method() != b"POST" or self.expect_100_continue or parser.should_upgrade():
+            url, headers, expected = self.url, self.headers, self.expect_100_continue
+            super().on_message_begin()
+            self.url, self.expect_100_continue = url, expected
+            self.headers.extend(headers)
+            super().on_headers_complete()
+            return
+        keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+        cycle = DecisionCycle(self.headers, keep_alive)
+        existing, self.cycle = self.cycle, cycle
+        if existing is None or existing.response_complete:
+            self._start_asgi_task(cycle, None)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, None))
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body; one that is too large is answered at once and the connection closed."""
+        cycle = self.cycle
+        if type(cycle) is not DecisionCycle:
+            super().on_body(body)
+        elif not cycle.too_large:
+            cycle.body += body
+            if len(cycle.body) > LARGEST_BODY:
+                cycle.too_large = True
+                cycle.body.clear()
+                if cycle.started:
+                    self._refuse(cycle, too_large())
+
+    def on_message_complete(self) -> None:
+        """Decide, if it is this request's turn."""
+        cycle = self.cycle
+        if type(cycle) is not DecisionCycle:
+            super().on_message_complete()
+            return
+        cycle.more_body = False
+        if cycle.started and not cycle.response_complete:
+            self._decide(cycle)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """Begin a request whose turn has come: the one before it on this connection is answered."""
+        if type(cycle) is not DecisionCycle:
+            super()._start_asgi_task(cycle, app)
+            return
+        cycle.started = True
+        try:
+            cycle.client = self._endpoint.admit(cycle.headers).name
+        except AboveboardError as error:
+            # The body, if it is still to come, is not worth reading.
+            cycle.keep_alive = cycle.keep_alive and not cycle.more_body
+            self._refuse(cycle, error)
+            return
+        if cycle.too_large:
+            self._refuse(cycle, too_large())
+        elif not cycle.more_body:
+            self._decide(cycle)
+
+    def _decide(self, cycle: DecisionCycle) -> None:
+        def reply(answer: Answer | AboveboardError) -> None:
+            if isinstance(answer, AboveboardError):
+                self._refuse(cycle, answer)
+            else:
+                self._respond(cycle, _OK, _encode(answer))
+
+        try:
+            self._endpoint.service().decide(bytes(cycle.body), reply, client=cycle.client)
+        except AboveboardError as error:
+            self._refuse(cycle, error)
+        except Exception:  # noqa: BLE001  the edge: a client never sees a stack trace
+            self._problem(cycle, fault(self._endpoint.metrics))
+
+    def _refuse(self, cycle: DecisionCycle, error: AboveboardError) -> None:
+        self._problem(cycle, refuse(error, self._endpoint.metrics))
+
+    def _problem(self, cycle: DecisionCycle, problem: ProblemDocument) -> None:
+        head = b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\n" % (
+            problem.status,
+            _STATUS.get(problem.status, b""),
+            CONTENT_TYPE.encode(),
+        )
+        for name, value in extra_headers(problem).items():
+            if name == "connection":
+                cycle.keep_alive = False  # what is left of the body is not read
+            else:
+                head += f"{name}: {value}\r\n".encode()
+        self._respond(cycle, head, _encode(problem))
+
+    def _respond(self, cycle: DecisionCycle, head: bytes, body: bytes) -> None:
+        cycle.response_complete = True
+        transport = self.transport
+        if not cycle.disconnected and not transport.is_closing():
+            date = self._endpoint.date_header(self.server_state.default_headers)
+            close = b"" if cycle.keep_alive else b"connection: close\r\n"
+            transport.write(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, date, close, len(body), body))
+            if not cycle.keep_alive:
+                transport.close()
+        self.on_response_complete()

@@ -1,0 +1,136 @@
+"""The OpenAPI document of the decision server, made from the very types that read requests and write answers."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from aboveboard import __version__
+from aboveboard.serving.cohort import Cohort
+from aboveboard.serving.oip import InferenceRequest, InferenceResponse
+from aboveboard.serving.outcomes import OutcomeReport
+from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument
+from aboveboard.serving.requests import DecisionRequest
+from aboveboard.serving.service import Answer
+
+_SCALAR = {"type": ["string", "number", "boolean", "null"]}
+_ID = {"name": "decision_id", "in": "path", "required": True, "schema": {"type": "string"}}
+_PURPOSE = {"name": "purpose", "in": "query", "schema": {"type": "string", "minLength": 1, "maxLength": 200}}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document."""
+    types = (DecisionRequest, Answer, OutcomeReport, InferenceRequest, InferenceResponse, ProblemDocument)
+    _, schemas = msgspec.json.schema_components(
+        types, ref_template="#/components/schemas/{name}", schema_hook=_schema_of
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Aboveboard decision server",
+            "version": __version__,
+            "description": "Explained, fair and durably recorded decisions. Every answered decision is in the log.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": {
+            "/v1/decisions": {
+                "post": _operation("decide", "Decide about one person or payment", "DecisionRequest", 200, "Answer")
+            },
+            "/v1/decisions/{decision_id}": {
+                "get": _operation(
+                    "readDecision",
+                    "Read one decision and what it was made from; the access is logged with its purpose",
+                    None,
+                    200,
+                    None,
+                    [_ID, {**_PURPOSE, "required": True}],
+                )
+            },
+            "/v1/receipts/{decision_id}": {
+                "get": _operation(
+                    "readReceipt",
+                    "Fetch a receipt that anyone can verify with the log's public key",
+                    None,
+                    200,
+                    None,
+                    [_ID, _PURPOSE],
+                )
+            },
+            "/v1/outcomes": {
+                "post": _operation("reportOutcome", "Report what became of a decision", "OutcomeReport", 201, None)
+            },
+            "/livez": {"get": _operation("alive", "Whether the process turns", None, 200, None)},
+            "/healthz": {"get": _operation("healthy", "Whether the process turns", None, 200, None)},
+            "/readyz": {"get": _operation("ready", "Whether requests are taken", None, 200, None)},
+            "/metrics": {"get": _operation("metrics", "Counts for Prometheus", None, 200, None, kind="text/plain")},
+            "/problems/{code}": {
+                "get": _operation("problem", "What a code means", None, 200, "ProblemDocument", [_path("code")])
+            },
+            "/v2": {"get": _operation("serverMetadata", "Inference protocol: the server", None, 200, None)},
+            "/v2/health/live": {"get": _operation("serverLive", "Inference protocol: alive", None, 200, None)},
+            "/v2/health/ready": {"get": _operation("serverReady", "Inference protocol: ready", None, 200, None)},
+            "/v2/models": {"get": _operation("models", "Inference protocol: the models", None, 200, None)},
+            **{
+                f"/v2/models/{{name}}{version}{path}": {
+                    method: _operation(
+                        identifier + ("Version" if version else ""),
+                        f"Inference protocol: {what}",
+                        "InferenceRequest" if method == "post" else None,
+                        200,
+                        "InferenceResponse" if method == "post" else None,
+                        [_path("name"), *([_path("version")] if version else [])],
+                    )
+                }
+                for version in ("", "/versions/{version}")
+                for path, method, identifier, what in (
+                    ("", "get", "modelMetadata", "a model's inputs and outputs"),
+                    ("/ready", "get", "modelReady", "whether a model is ready"),
+                    ("/infer", "post", "infer", "scores of many rows; nothing is decided"),
+                )
+            },
+        },
+        "components": {"schemas": schemas},
+    }
+
+
+def _schema_of(kind: type) -> dict[str, Any]:
+    if kind is Cohort:
+        return {"type": "object", "additionalProperties": _SCALAR, "description": Cohort.__doc__}
+    raise NotImplementedError(kind)
+
+
+def _path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _operation(
+    identifier: str,
+    summary: str,
+    request: str | None,
+    status: int,
+    answer: str | None,
+    parameters: list[dict[str, Any]] | None = None,
+    *,
+    kind: str = "application/json",
+) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{answer}"} if answer else {}
+    operation: dict[str, Any] = {
+        "operationId": identifier,
+        "summary": summary,
+        "responses": {
+            str(status): {"description": "Done", "content": {kind: {"schema": schema}}},
+            "default": {
+                "description": "A problem document; see /problems/{code}",
+                "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+            },
+        },
+    }
+    if parameters:
+        operation["parameters"] = parameters
+    if request:
+        content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{request}"}}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation

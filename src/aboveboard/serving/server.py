@@ -1,0 +1,248 @@
+"""One decision server as a process: take the port, load a verified release, answer, drain, stop."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import ipaddress
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from aboveboard.audit import AuditLog
+from aboveboard.clock import Clock
+from aboveboard.errors import Conflict, Misuse
+from aboveboard.files import secret_bytes
+from aboveboard.release import Keyring, ReleaseStore
+from aboveboard.serving.access import Access, load_clients
+from aboveboard.serving.control import TrackControl, load_tracks
+from aboveboard.serving.deployment import Deployment
+from aboveboard.serving.http import DecisionEndpoint
+from aboveboard.serving.lane import LaneProtocol
+from aboveboard.serving.metrics import Metrics
+from aboveboard.serving.recorder import Recorder
+from aboveboard.serving.routes import Routes
+from aboveboard.serving.service import DecisionService
+from aboveboard.serving.tracks import TrackPlan, Tracks
+from aboveboard.settings import Home
+
+BACKLOG = 2048
+CHECKPOINT_SECONDS = 1.0
+DRAIN_SECONDS = 25
+"""A little less than the 30 seconds Kubernetes grants between SIGTERM and SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How one decision server is run."""
+
+    release: str
+    """The champion: a digest, or any other reference the release store knows."""
+    challenger: str | None = None
+    weight: float = 0
+    """The challenger's share of subjects, in per cent."""
+    shadows: tuple[str, ...] = ()
+    clients: Path | None = None
+    """API keys and roles; without, only this machine is answered."""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 for any free port."""
+    origin: str = "aboveboard.local/log"
+    """The name of the audit log on its checkpoints."""
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    drain_seconds: int = DRAIN_SECONDS
+    lane: bool = True
+    """Whether decisions bypass ASGI (see lane.py); off, they are answered by the ASGI application alike."""
+
+    @property
+    def plan(self) -> TrackPlan:
+        """Return the tracks to start with."""
+        return TrackPlan(self.release, self.challenger, self.weight, list(self.shadows))
+
+
+def serve(
+    home: Home,
+    options: ServerOptions,
+    *,
+    actor: str,
+    clock: Clock,
+    on_ready: Callable[[str, Deployment], None] = lambda url, deployment: None,
+    timer: Callable[[], float] = time.perf_counter,
+) -> None:
+    """Run a decision server until SIGTERM or SIGINT; `on_ready` gets its URL and what it serves.
+
+    Raises `Conflict` where the port is taken, before anything is loaded; `NotFound` or `NotVerified` for a
+    release that is not there or does not hold; `Misuse` for an address that is none, or one that others can reach
+    while no clients are named.
+    """
+    records = load_clients(options.clients) if options.clients is not None else None
+    with listen(options.host, options.port) as listener:
+        access = Access(records, anonymous=actor, timer=timer)
+        if access.open and not is_loopback(listener):
+            raise Misuse(
+                f"{options.host} can be reached by other machines, and no client would have to say who it is",
+                hint="name the clients and their keys with --clients, or listen on 127.0.0.1",
+            )
+        store = ReleaseStore(home.releases, keys=Keyring(home.keys), clock=clock)
+        tracks = load_tracks(options.plan, store, {})
+        token_key = secret_bytes(home.subject_key)
+        with AuditLog.open(home.audit, keys=home.keys, origin=options.origin, clock=clock, writer="server") as log:
+            node = Node(tracks, store, log, access=access, token_key=token_key, clock=clock, timer=timer)
+            log.start(interval=options.checkpoint_seconds)
+            # Everything loaded so far stays for good: the collector need not look at it again (a full collection
+            # would stop the server for a tenth of a second).
+            gc.collect()
+            gc.freeze()
+            _Uvicorn(node, options, lambda: on_ready(url_of(listener), tracks.champion)).run(sockets=[listener])
+
+
+class Node:
+    """Everything one server process shares, wired together."""
+
+    def __init__(
+        self,
+        tracks: Tracks,
+        store: ReleaseStore,
+        log: AuditLog,
+        *,
+        access: Access,
+        token_key: bytes,
+        clock: Clock,
+        timer: Callable[[], float],
+    ) -> None:
+        self.recorder: Recorder
+        self.service: DecisionService
+        self.metrics = Metrics(pending=lambda: self.recorder.pending, lag=lambda: self.recorder.lag())
+        self.control = TrackControl(tracks, store=store, log=log, clock=clock, switch=self._switch)
+        self._log = log
+        self._token_key = token_key
+        self._clock = clock
+        self._timer = timer
+        routes = Routes(
+            log=log,
+            control=self.control,
+            recorder=lambda: self.recorder,
+            metrics=self.metrics,
+            clock=clock,
+            access=access,
+        )
+        self.application = DecisionEndpoint(
+            lambda: self.service, access, self.metrics, routes.application(self._lifespan)
+        )
+
+    def _switch(self, tracks: Tracks) -> None:
+        self.service.tracks = tracks
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
+        """Take up the event loop; at the end, wait until everything handed to the journal is durable."""
+        self.recorder = Recorder(self._log, timer=self._timer)
+        self.service = DecisionService(
+            self.control.tracks,
+            self.recorder,
+            token_key=self._token_key,
+            clock=self._clock,
+            timer=self._timer,
+            metrics=self.metrics,
+        )
+        self.metrics.ready = True
+        try:
+            yield
+        finally:
+            self.metrics.ready = False
+            await self.recorder.drained()
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, told to say when it is ready and to stop being ready before it stops listening."""
+
+    def __init__(self, node: Node, options: ServerOptions, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                node.application,
+                loop="uvloop",
+                http=LaneProtocol if options.lane else "httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=options.drain_seconds,
+            )
+        )
+        self._node = node
+        self._on_ready = on_ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Stop on SIGTERM and SIGINT; unlike uvicorn, do not raise them again afterwards: the log is still open."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as uvicorn does, then say so."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop taking requests, then stop as uvicorn does: what was accepted is answered first."""
+        self._node.metrics.ready = False
+        await super().shutdown(sockets=sockets)
+
+
+@contextlib.contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield a bound TCP socket. Raises `Conflict` when somebody has the port and `Misuse` for a wrong address."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )[0]
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise Misuse(
+            f"{host!r} is not an address of this machine", hint="use 127.0.0.1, or 0.0.0.0 for all"
+        ) from error
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    with contextlib.closing(listener):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise Conflict(
+                    f"port {port} on {host} is in use",
+                    hint="stop what uses it, or choose another: --port 0 finds one",
+                ) from error
+            if error.errno in (errno.EACCES, errno.EADDRNOTAVAIL):
+                raise Misuse(f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another") from error
+            raise
+        yield listener
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Tell whether only this machine can reach the listener."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return where a client on this machine reaches the server."""
+    host, port = listener.getsockname()[:2]
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        host = "127.0.0.1" if address.version == 4 else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,168 @@
+"""The decision path, from the bytes of a request to its answer; HTTP is someone else's business."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from aboveboard.audit import Acknowledgement, events
+from aboveboard.clock import Clock, timestamp
+from aboveboard.errors import AboveboardError
+from aboveboard.ids import new_id, subject_token
+from aboveboard.models import Reason
+from aboveboard.serving.cohort import groups_of
+from aboveboard.serving.decide import decide
+from aboveboard.serving.idempotency import Replays, Reply
+from aboveboard.serving.metrics import Metrics
+from aboveboard.serving.requests import DecisionRequest, parse_decision
+from aboveboard.serving.tracks import SHADOW, Tracks
+
+DEFAULT_LOCALE: Final = "en"
+
+
+class StatedReason(msgspec.Struct, frozen=True):
+    """One principal reason: a stable code, and the words for the person concerned."""
+
+    code: str
+    text: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a client gets for a decision."""
+
+    decision_id: str
+    outcome: str
+    score: float
+    """Calibrated probability of the favourable outcome."""
+    reasons: list[StatedReason]
+    """Why the outcome is not favourable, the weightiest first."""
+    model: str
+    release: str
+    track: str
+    receipt: dict[str, Any]
+    """Where the decision stands in the journal, and the commitment to its record."""
+
+
+class Journal(Protocol):
+    """Where a decision is made durable before it is answered."""
+
+    def submit(self, event: events.Event, settled: Callable[[Acknowledgement | AboveboardError], None]) -> None:
+        """Take an event; call `settled` once when it is durable or cannot be. Raises `Overloaded` and so on."""
+        ...
+
+
+class DecisionService:
+    """Decides, records, and only then answers. `tracks` may be exchanged at any moment between two requests."""
+
+    def __init__(
+        self,
+        tracks: Tracks,
+        journal: Journal,
+        *,
+        token_key: bytes,
+        clock: Clock,
+        timer: Callable[[], float],
+        metrics: Metrics,
+    ) -> None:
+        self.tracks = tracks
+        self._journal = journal
+        self._token_key = token_key
+        self._clock = clock
+        self._timer = timer
+        self._metrics = metrics
+        self._replays: Replays[Answer] = Replays(timer=timer)
+
+    def decide(self, body: bytes, reply: Reply[Answer], *, client: str = "") -> None:
+        """Decide the request in `body` of `client`; call `reply` once with the answer when its record is durable.
+
+        `reply` gets an error instead when the journal failed: then nothing was decided for the client. Raises
+        what is wrong with the request, `Overloaded` and `StorageFailed`; then `reply` is never called.
+        """
+        started = self._timer()
+        request = parse_decision(body)
+        if request.idempotency_key is None:
+            self._decide(request, reply, started)
+            return
+        first = self._replays.first(client, request.idempotency_key, body, reply)
+        if first is None:
+            self._metrics.replayed += 1
+            return
+        try:
+            self._decide(request, first, started)
+        except AboveboardError as error:
+            first(error)
+        except BaseException:
+            self._replays.drop(client, request.idempotency_key)
+            raise
+
+    def _decide(self, request: DecisionRequest, reply: Reply[Answer], started: float) -> None:
+        timer, metrics, tracks = self._timer, self._metrics, self.tracks
+        subject = subject_token(self._token_key, request.subject)
+        track, deployment = tracks.choose(subject)
+        jurisdiction = deployment.jurisdiction(request.jurisdiction)
+        groups = groups_of(request.cohort, deployment.protected)
+        row = deployment.model.encoding.encode(request.features)
+        read = timer()
+        locale = request.locale or DEFAULT_LOCALE
+        decision = decide(deployment.model, row, locale=locale)
+        decided = timer()
+        moment = self._clock()
+        decision_id = new_id("dec", moment)
+        counts = metrics.of_release(deployment.name, deployment.digest, track)
+
+        def settled(result: Acknowledgement | AboveboardError) -> None:
+            if isinstance(result, AboveboardError):
+                reply(result)
+                return
+            counts.decided(decision.outcome, decision.score, deployment.attributes, groups)
+            metrics.timed(started, read, decided, timer())
+            reply(
+                Answer(
+                    decision_id,
+                    decision.outcome,
+                    decision.score,
+                    [_stated(reason) for reason in decision.reasons],
+                    deployment.name,
+                    deployment.digest,
+                    track,
+                    result.as_dict(),
+                )
+            )
+
+        self._journal.submit(
+            events.Decision(
+                time=timestamp(moment),
+                decision_id=decision_id,
+                subject=subject,
+                model=deployment.name,
+                release=deployment.digest,
+                track=track,
+                jurisdiction=jurisdiction,
+                locale=locale,
+                features=request.features,
+                cohort=deployment.known(groups),
+                score=decision.score,
+                outcome=decision.outcome,
+                reasons=[reason.code for reason in decision.reasons],
+                idempotency_key=request.idempotency_key,
+                retention=deployment.retention,
+            ),
+            settled,
+        )
+        for shadow in tracks.shadows:
+            # The disk is busy with the decision meanwhile; nobody is answered from here, so nothing is recorded.
+            try:
+                shadowed = shadow.model.encoding.encode(request.features)
+                score = float(shadow.model.score(shadowed[None, :])[0])
+            except AboveboardError as error:  # its contract may be another
+                metrics.refuse_shadow(shadow.digest, error.code)
+                continue
+            outcome = shadow.model.outcome(score)
+            metrics.of_release(shadow.name, shadow.digest, SHADOW).decided(outcome, score, shadow.attributes, groups)
+            metrics.compare(shadow.digest, decision.outcome, outcome)
+
+
+def _stated(reason: Reason) -> StatedReason:
+    return StatedReason(reason.code, reason.text)

@@ -1,0 +1,36 @@
+"""Runs one decision server as a process of its own: `launch.py HOME '{"release": …}'`; prints its URL when ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from aboveboard.clock import system_clock
+from aboveboard.errors import AboveboardError
+from aboveboard.serving.server import ServerOptions, serve
+from aboveboard.settings import Home
+
+
+def main() -> None:
+    options = json.loads(sys.argv[2])
+    if "clients" in options:
+        options["clients"] = Path(options["clients"])
+    if "shadows" in options:
+        options["shadows"] = tuple(options["shadows"])
+    try:
+        serve(
+            Home(Path(sys.argv[1])),
+            ServerOptions(**options),
+            actor="tester@bank.example",
+            clock=system_clock,
+            on_ready=lambda url, deployment: os.write(1, f"{url}\n".encode()) and None,
+        )
+    except AboveboardError as error:
+        sys.stderr.write(json.dumps(error.as_dict()))
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()
