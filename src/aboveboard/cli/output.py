@@ -54,6 +54,7 @@ class Output:
         """Print the machine's answer: one JSON document, in JSON mode only."""
         if self.as_json:
             sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+            sys.stdout.flush()
 
     def error(self, error: AboveboardError) -> None:
         """Print an error to standard error: what happened, where, and what to do."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from aboveboard.cli.app import output_of
+from aboveboard.cli.app import json_option, output_of
 from aboveboard.cli.workspace import ORIGIN, Workspace
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 @click.argument("release")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers to other machines, too.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free port.")
+@json_option
 @click.pass_context
-def command(ctx: click.Context, release: str, host: str, port: int) -> None:
+def command(ctx: click.Context, release: str, host: str, port: int, as_json: bool) -> None:
     """Answer decisions over HTTP from a verified release.
 
     RELEASE is a digest, the beginning of one, or a model's name for its newest release. A release that is unsigned,
@@ -27,12 +28,13 @@ def command(ctx: click.Context, release: str, host: str, port: int) -> None:
     """
     from aboveboard.serving.server import ServerOptions, serve
 
-    out = output_of(False)
+    out = output_of(as_json)
     workspace = Workspace.of(ctx)
 
     def ready(url: str, deployment: Deployment) -> None:
         out.say(f"[green]✓[/] serving [bold]{escape(deployment.name)}[/] {deployment.digest[:19]} at {url}")
         out.say(f"  POST {url}/v1/decisions · {url}/openapi.json · {url}/metrics  [dim](Ctrl-C stops)[/]")
+        out.document({"url": url, "model": deployment.name, "release": deployment.digest})
 
     serve(
         workspace.home,

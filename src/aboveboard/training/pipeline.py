@@ -18,8 +18,7 @@ from aboveboard.audit import AuditLog
 from aboveboard.audit.events import GateVerdictReached, RunStarted
 from aboveboard.clock import Clock, timestamp
 from aboveboard.data import Dataset, load_dataset
-from aboveboard.evaluation import Report, evaluate
-from aboveboard.evaluation.html import render_html
+from aboveboard.evaluation import Report, evaluate, render_html
 from aboveboard.files import whole_directory, write_atomically
 from aboveboard.ids import new_id, sha256_digest
 from aboveboard.models import Encoding, Model

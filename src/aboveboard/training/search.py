@@ -67,7 +67,8 @@ def search_parameters(
         observe(record[-1])
         return auc
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Trials are reported through `observe`; optuna would also print a stack for one that Ctrl-C ended.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=algorithm.seed))
     inside = {name: stated[name] for name in algorithm.search.space if name in stated}
     if inside:
@@ -82,8 +83,7 @@ def _suggest(trial: object, name: str, span: Span | tuple[Parameter, ...]) -> Pa
 
     assert isinstance(trial, optuna.Trial)  # noqa: S101  for the type checker; optuna is imported late
     if not isinstance(span, Span):
-        choice: Parameter = trial.suggest_categorical(name, span)
-        return choice
+        return span[trial.suggest_int(name, 0, len(span) - 1)]
     if span.low.is_integer() and span.high.is_integer():
         return trial.suggest_int(name, int(span.low), int(span.high), log=span.log)
     return trial.suggest_float(name, span.low, span.high, log=span.log)

@@ -35,7 +35,7 @@ SPOILT: dict[str, tuple[Change, str]] = {
     "a wrong type": (lambda f: f.with_columns(income=pl.lit("plenty")), "income"),
     "out of range": (lambda f: f.with_columns(income=pl.col("income") * 1000), "income"),
     "an unknown category": (lambda f: f.with_columns(home=pl.lit("castle")), "home"),
-    "the same record twice": (lambda f: pl.concat([f, f.head(3)]), "duplicate"),
+    "the same record twice": (lambda f: pl.concat([f, f.head(3)]), "earlier one"),
     "one class only": (lambda f: f.with_columns(approved=pl.lit(1)), "approved"),
     "too few records": (lambda f: f.head(20), "records"),
     "no record": (lambda f: f.head(0), "no record"),
