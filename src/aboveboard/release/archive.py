@@ -62,7 +62,7 @@ def read_archive(path: Path) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     with storage_errors(path):
         if not path.is_file():
-            raise NotFound(f"{path} is not a file", hint="name a file written by: aboveboard release export")
+            raise NotFound(f"{path} is not a file", hint="name a tar file of an OCI image layout")
         if path.stat().st_size > SIZE_LIMIT:
             raise NotVerified(f"{path.name} is larger than {SIZE_LIMIT} bytes")
         content = path.read_bytes()

@@ -163,6 +163,8 @@ class ReleaseStore:
         """
         if len(comment) > COMMENT_LIMIT:
             raise Misuse(f"the comment is longer than {COMMENT_LIMIT} characters", hint="shorten it")
+        if not all(character.isprintable() or character in "\n\t" for character in comment):
+            raise Misuse("the comment has control characters", hint="write it as plain text")
         digest = self.resolve(reference)
         with self._layout.writing() as writer:
             release = self._verify(writer.known, digest, require_approval=False)
@@ -190,6 +192,8 @@ class ReleaseStore:
         `at` asks how it stood at a moment in the past: later statements do not count. Raises `NotFound`, and
         `NotVerified` naming what does not hold.
         """
+        if at is not None and at.tzinfo is None:
+            raise Misuse("a moment needs a time zone", hint="give it in UTC, e.g. 2026-11-21T09:30:00Z")
         manifests = self._layout.manifests()
         digest = _resolve(manifests, reference)
         return self._verify(manifests, digest, require_approval=require_approval, at=at)

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from aboveboard.errors import NotVerified
+from aboveboard.clock import timestamp
+from aboveboard.errors import NotFound, NotVerified
 from aboveboard.release import evidence
 from aboveboard.release.approval import Approval, distinct_approvals, objection, required_approvals
 from aboveboard.release.bundle import CONFIG_TYPE, REFERRER_TYPES, RELEASE_TYPE, SCHEMA, ReleaseDocument, pack
@@ -57,8 +58,8 @@ def verify_release(
     """
     document, files = read_release(layout, manifests, digest)
     proof = evidence.read_evidence(files)
-    for field in ("model_digest", "data_digest", "facts_digest", "report_digest", "verdict"):
-        stated, found = getattr(document, field), getattr(proof, field)
+    for field, found in _claims(proof).items():
+        stated = getattr(document, field)
         if stated != found:
             raise NotVerified(
                 f"{field} of the release is {stated}, its files say {found}", expected=stated, found=found
@@ -89,6 +90,8 @@ def verify_release(
 
 def read_release(layout: OciLayout, manifests: Manifests, digest: str) -> tuple[ReleaseDocument, dict[str, bytes]]:
     """Return the document and files of a release whose blobs all match; signatures are not looked at."""
+    if digest not in manifests:
+        raise NotFound(f"no release {digest}", hint="list them with: aboveboard release list")
     content, manifest = manifests[digest]
     if manifest.artifact_type != RELEASE_TYPE or manifest.config.media_type != CONFIG_TYPE:
         raise NotVerified(f"{digest} is not a release", digest=digest)
@@ -99,6 +102,26 @@ def read_release(layout: OciLayout, manifests: Manifests, digest: str) -> tuple[
     if pack(document, files).manifest != content:
         raise NotVerified(f"manifest {digest} is not what its files and document make it", digest=digest)
     return document, files
+
+
+def _claims(proof: evidence.Evidence) -> dict[str, object]:
+    """Return what a release document must say about this evidence.
+
+    What the rules judged is what is released: a lower materiality here, say, would ask for fewer approvals.
+    """
+    return {
+        "name": proof.model.name,
+        "purpose": proof.model.purpose,
+        "materiality": proof.model.materiality,
+        "jurisdictions": proof.model.jurisdictions,
+        "regions": proof.model.regions,
+        "created": timestamp(proof.report.created),
+        "model_digest": proof.model_digest,
+        "data_digest": proof.data_digest,
+        "facts_digest": proof.facts_digest,
+        "report_digest": proof.report_digest,
+        "verdict": proof.verdict,
+    }
 
 
 def _statements(

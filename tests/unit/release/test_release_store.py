@@ -9,13 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import rfc8785
 
 from aboveboard.errors import Conflict, GateRefused, Misuse, NotAuthorised, NotFound, NotVerified
 from aboveboard.release import Keyring, ReleaseStore, Role
 from aboveboard.release import approval as approval_policy
-from aboveboard.release.bundle import pack_referrer
+from aboveboard.release.bundle import pack, pack_referrer
 from aboveboard.release.layout import OciLayout
 from aboveboard.release.manifest import describe
 from aboveboard.release.signature import APPROVAL, RELEASE, sign_statement
@@ -310,6 +311,64 @@ def test_a_comment_has_a_limit(bank: Bank) -> None:
     digest = bank.released()
     with pytest.raises(Misuse):
         bank.store.approve(digest, approver=APPROVER, comment="x" * 2001)
+    with pytest.raises(Misuse, match="control characters"):
+        bank.store.approve(digest, approver=APPROVER, comment="\x1b[2J")
+    assert bank.store.approve(digest, approver=APPROVER, comment="read:\n\tall of it").comment == "read:\n\tall of it"
+
+
+def test_a_moment_has_a_time_zone(bank: Bank) -> None:
+    digest = bank.approved()
+    with pytest.raises(Misuse, match="time zone"):
+        bank.store.verify(digest, at=START.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("materiality", "low"),
+        ("name", "other"),
+        ("purpose", "fraud-detection"),
+        ("jurisdictions", ["us"]),
+        ("regions", ["us-east"]),
+        ("created", "2026-11-20T09:00:00.000Z"),
+        ("model_digest", "sha256:" + "0" * 64),
+        ("report_digest", "sha256:" + "0" * 64),
+        ("schema", "aboveboard.dev/release/v2"),
+    ],
+)
+def test_a_document_that_claims_what_its_files_do_not_say_is_refused_even_signed(
+    bank: Bank, field: str, value: object
+) -> None:
+    """An author with a good key who packs a release by hand, past the checks of `create`."""
+    good = bank.store.verify(bank.released(), require_approval=False)
+    crooked = pack(msgspec.structs.replace(good.document, **{field: value}), good.files)
+    with OciLayout(bank.root / "releases").writing() as writer:
+        for blob in crooked.blobs:
+            writer.put(blob)
+        writer.add(crooked.manifest)
+    kind = RELEASE
+    attach(bank, crooked.digest, signer=AUTHOR, role=Role.AUTHOR, predicate_type=kind, author=AUTHOR, signed=NOW)
+    with pytest.raises(NotVerified, match=f"{field} of the release is|release schema"):
+        bank.store.verify(crooked.digest, require_approval=False)
+    with pytest.raises(NotVerified):
+        bank.store.approve(crooked.digest, approver=APPROVER)
+    assert bank.store.verify(good.digest, require_approval=False)
+
+
+def test_a_release_whose_verdict_is_not_pass_is_refused_even_signed(bank: Bank) -> None:
+    good = bank.store.verify(bank.released(), require_approval=False)
+    verdict = {**json.loads(good.files["verdict.json"]), "verdict": "insufficient"}
+    files = {**good.files, "verdict.json": json.dumps(verdict).encode()}
+    crooked = pack(msgspec.structs.replace(good.document, verdict="insufficient"), files)
+    with OciLayout(bank.root / "releases").writing() as writer:
+        for blob in crooked.blobs:
+            writer.put(blob)
+        writer.add(crooked.manifest)
+    attach(bank, crooked.digest, signer=AUTHOR, role=Role.AUTHOR, predicate_type=RELEASE, author=AUTHOR, signed=NOW)
+    with pytest.raises(NotVerified, match="not pass"):
+        bank.store.verify(crooked.digest, require_approval=False)
+    with pytest.raises(NotVerified, match="not pass"):
+        bank.store.approve(crooked.digest, approver=APPROVER)
 
 
 def attach(bank: Bank, digest: str, *, signer: str, role: Role, predicate_type: str, **predicate: str) -> None:
