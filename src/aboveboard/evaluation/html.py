@@ -71,8 +71,8 @@ def _builtins(document: object) -> Any:
 
 
 def _ranked(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the results in the order a reader needs them: what refuses first, what does not apply last."""
-    return sorted(verdict["results"], key=lambda rule: _ORDER.index(rule["verdict"]))
+    """Return the results in the order a reader needs them: what refuses first, and numbers before words."""
+    return sorted(verdict["results"], key=lambda rule: (_ORDER.index(rule["verdict"]), rule["measured"] is None))
 
 
 def _counts(verdict: Mapping[str, Any]) -> dict[str, int]:

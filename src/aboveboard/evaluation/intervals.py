@@ -69,7 +69,7 @@ def ratio_measure(x1: int, n1: int, x0: int, n0: int, confidence: float) -> Meas
     With at least `SMALL_CELL` successes and failures on both sides the interval is the one on the logarithm,
     SE² = (1−p₁)/(n₁p₁) + (1−p₀)/(n₀p₀) (Katz et al. 1978). That one breaks down at rates of 0 and 1 and is too
     short nearby, so small tables get the MOVER-R interval built from the two Wilson intervals (Donner & Zou
-    2012), which Fagerland, Lydersen & Laake (2015) recommend. `n` is the smaller of the two sample sizes.
+    2012; compared with others by Fagerland, Lydersen & Laake 2015). `n` is the smaller of the two sample sizes.
     """
     n = min(n1, n0)
     if n == 0 or x0 == 0:

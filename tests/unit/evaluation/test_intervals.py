@@ -41,6 +41,15 @@ def test_newcombe_1998_published_examples() -> None:
         assert measure.high == pytest.approx(high, abs=5e-5)
 
 
+def test_a_trial_worked_through_in_the_literature() -> None:
+    """7 of 34 against 1 of 34 (Perondi et al. 2004), as in Fagerland, Lydersen & Laake's chapter on the 2x2 table."""
+    ratio = ratio_measure(7, 34, 1, 34, 0.95)
+    difference = difference_measure(7, 34, 1, 34, 0.95)
+
+    assert (ratio.low, ratio.value, ratio.high) == pytest.approx((1.1537, 7.0, 41.9763), abs=5e-5)
+    assert (difference.low, difference.value, difference.high) == pytest.approx((0.0189, 0.1765, 0.3404), abs=5e-5)
+
+
 def test_log_ratio_interval_equals_scipy() -> None:
     measure = ratio_measure(300, 500, 700, 1000, 0.95)
     expected = relative_risk(300, 500, 700, 1000)
