@@ -10,6 +10,7 @@ import polars as pl
 from aboveboard.data import conversion
 from aboveboard.data.conversion import Converted
 from aboveboard.data.roles import (
+    RESERVED,
     Checked,
     declared_roles,
     first_distinct,
@@ -23,9 +24,6 @@ from aboveboard.errors import Problem
 from aboveboard.spec.data import Feature
 from aboveboard.spec.model import Spec
 from aboveboard.spec.types import FeatureType
-
-RESERVED = "subject"
-"""The name of the column of tokens."""
 
 
 def check_contract(frame: pl.DataFrame, spec: Spec) -> Checked:

@@ -16,11 +16,12 @@ from aboveboard.data import conversion, naming
 from aboveboard.data.profile import Profile, profile
 from aboveboard.data.proposal import LARGEST_CATEGORIES, LARGEST_LISTED, propose_attribute, propose_features
 from aboveboard.data.protection import count_card_numbers
-from aboveboard.data.roles import first_distinct
+from aboveboard.data.roles import RESERVED, first_distinct
 from aboveboard.data.scaffold import render_scaffold, yaml_scalar
 from aboveboard.data.source import Format, read_source, with_nulls
 from aboveboard.data.wording import count_where, counted, found
 from aboveboard.errors import DataRefused, Problem
+from aboveboard.spec.load import UNANSWERED
 from aboveboard.spec.types import LegalBasis, Origin, Purpose, Scalar
 
 _MARKERS = ("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "-", ".")
@@ -29,8 +30,11 @@ _MARKERS = ("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "-
 _GOVERNANCE = {
     "validator": ("who validates it independently; not the owner (SR 26-2)", ("us", "uk")),
     "monitoringPlan": ("where the plan for ongoing monitoring is written down (SR 26-2)", ("us",)),
-    "dpia": ("the id of the data protection impact assessment (GDPR art. 35)", ("eu", "uk")),
-    "humanReview": ("where a person can ask for a human to decide (GDPR art. 22(3))", ("eu", "uk")),
+    "dpia": ("the id of the data protection impact assessment (GDPR art. 35)", ("eu",)),
+    "humanReview": (
+        "where a person can ask for a human to decide (GDPR art. 22(3); Colorado SB 26-189)",
+        ("us", "eu", "uk"),
+    ),
 }
 """The documents and people the policy packs ask for, and which packs ask."""
 
@@ -170,6 +174,11 @@ def _argument_problems(frame: pl.DataFrame, arguments: _Arguments) -> Iterator[P
                 close = difflib.get_close_matches(name, frame.columns, n=1, cutoff=0.5)
                 hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(frame.columns[:20])}"
                 yield Problem(option, f"there is no column {name!r}", hint)
+    for option, names in named.items():
+        for name in names:
+            if name == UNANSWERED or (name == RESERVED and option != "--identifier"):
+                why = "stands for an open question" if name == UNANSWERED else "is reserved for the token"
+                yield Problem(option, f"the name {name!r} {why}", "rename the column")
     if not arguments.protected:
         yield Problem("--protected", "no protected attribute is named", "fairness is checked on at least one")
     for other in ("--identifier", "--protected"):

@@ -18,6 +18,8 @@ from aboveboard.data import naming
 from aboveboard.data.conversion import LARGEST_INTEGER, spell
 from aboveboard.data.profile import Profile, presence_separation, separation
 from aboveboard.data.protection import resembles
+from aboveboard.data.roles import RESERVED
+from aboveboard.spec.load import UNANSWERED
 from aboveboard.spec.types import Classification, FeatureType, Scalar
 
 LARGEST_CATEGORIES = 50
@@ -25,6 +27,8 @@ LEAK_AUC = 0.98
 """A single column that ranks this well was probably filled in after the outcome was known."""
 SUGGESTED_AUC = 0.55
 RARE_SHARE = 0.01
+TELLING_SIZE = 120
+"""Of so many people, 36 are held out on average; with fewer than 30 a group gives no verdict."""
 LARGEST_LISTED = 10
 """A numeric protected attribute with more values than this is divided into bands."""
 AGE_CUTS = (25.0, 40.0, 62.0)
@@ -105,6 +109,10 @@ def _why_not(column: Profile, favourable: NDArray[np.bool_]) -> str:
         return "it has no value in any record"
     if column.kind == "unreadable":
         return "its values are neither numbers nor text, or not all of them finite"
+    if column.name == RESERVED:
+        return f"the name {RESERVED!r} is reserved for the token; rename the column"
+    if column.name == UNANSWERED:
+        return "a lone question mark stands for an open question; rename the column"
     if naming.suggests_protected(column.name):
         return (
             "WARNING: its name suggests a protected attribute. Give it to --protected so that fairness is checked on "
@@ -233,7 +241,7 @@ def propose_attribute(column: Profile) -> ProposedAttribute:
         notes = []
     if column.missing:
         notes.append(f"{column.missing:.1%} of the records have no value; at most 5% may be in no group")
-    small = [group.name for group, size in zip(groups, sizes, strict=True) if size * 0.3 < 30]
+    small = [group.name for group, size in zip(groups, sizes, strict=True) if size < TELLING_SIZE]
     if small:
         notes.append(f"few people, so that the evidence may not suffice: {', '.join(small)}")
     reference = groups[int(np.argmax(sizes))].name
@@ -241,13 +249,15 @@ def propose_attribute(column: Profile) -> ProposedAttribute:
 
 
 def _listed(column: Profile, attribute: str) -> tuple[list[ProposedGroup], list[int]]:
-    """One group per value, those below one in a hundred together in `other`."""
+    """One group per value; those below one in a hundred together in `other`, with the next until it is telling."""
     counts = column.counts()
     total = sum(n for _, n in counts)
     common = [(value, n) for value, n in counts if n >= RARE_SHARE * total]
     rare = [(value, n) for value, n in counts if n < RARE_SHARE * total]
     if len(common) < 2:
         common, rare = [*common, *rare[: 2 - len(common)]], rare[2 - len(common) :]
+    while rare and len(common) > 2 and sum(n for _, n in rare) < TELLING_SIZE:
+        rare.insert(0, common.pop())
     prefix = attribute[:40].strip("-")
     names = naming.distinct_slugs([spell(value) for value, _ in common], prefix=prefix)
     groups = [ProposedGroup(label, (value,)) for label, (value, _) in zip(names, common, strict=True)]

@@ -19,6 +19,9 @@ LARGEST_UNASSIGNED_SHARE = 0.05
 """Records outside every declared group escape the fairness check; above this share the check says too little."""
 
 
+RESERVED = "subject"
+"""The name of the column of tokens."""
+
 Role = Literal["feature", "protected", "target", "identifier", "split"]
 
 

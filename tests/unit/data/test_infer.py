@@ -29,9 +29,7 @@ ANSWERS: dict[str, Any] = {
 def inferred(path: Path, **arguments: Any) -> tuple[str, ModelSpec]:
     """Return the text with every question answered, and the spec it says."""
     text = infer_spec(path, **{**ANSWERS, **arguments})
-    text = text.replace('validator: "?"', "validator: someone").replace(
-        'monitoringPlan: "?"', "monitoringPlan: plan.md"
-    )
+    text = text.replace('"?"', "answered@bank.example")
     return text, parse_spec(text, name="model.yaml")
 
 
@@ -78,7 +76,7 @@ def test_real_credit_card_clients(tmp_path: Path) -> None:
     assert dataset.lineage.rows == 30_000
     assert "AUC 0.69 alone): monotonic: decreasing?\n    - name: PAY_0\n" in text
     marriage = {group.name: group.values for group in spec.spec.protected[2].groups}
-    assert marriage == {"marriage-2": (2,), "marriage-1": (1,), "marriage-3": (3,), "other": (0,)}
+    assert marriage == {"marriage-2": (2,), "marriage-1": (1,), "other": (3, 0)}  # 323 and 54 people
 
 
 def test_what_only_a_person_knows_is_asked_with_the_answers_beside_it(tmp_path: Path) -> None:
@@ -239,6 +237,23 @@ def test_protected_attributes_become_groups(tmp_path: Path) -> None:
     assert {g.name for g in flag.groups} == {"true", "false"}
     assert [g.name for g in age.groups] == ["age-years-20", "age-years-50"]
     assert set(dataset.lineage.unassigned.values()) == {0}
+
+
+def test_the_reserved_name_is_refused_or_left_out(tmp_path: Path) -> None:
+    path = book(tmp_path, loans().rename({"sex": "subject"}))
+    with pytest.raises(DataRefused, match="can be written yet"):
+        infer_spec(path, **common(protected=["subject"]))
+    text, spec, _ = loaded(book(tmp_path, loans().rename({"late": "subject"})), **common())
+    assert "  # - subject: the name 'subject' is reserved" in text
+    assert "subject" not in [feature.name for feature in spec.spec.features]
+
+
+def test_a_name_that_is_a_question_mark_is_refused_or_left_out(tmp_path: Path) -> None:
+    path = book(tmp_path, loans().rename({"sex": "?"}))
+    with pytest.raises(DataRefused, match="can be written yet"):
+        infer_spec(path, **common(protected=["?"]))
+    text, _, _ = loaded(book(tmp_path, loans().rename({"late": "?"})), **common())
+    assert "  # - ?: a lone question mark stands for an open question" in text
 
 
 def test_bands_without_anybody_are_merged_into_their_neighbour(tmp_path: Path) -> None:
