@@ -18,6 +18,7 @@ from aboveboard.models.model import DecisionRule, Model
 from aboveboard.models.predictor import Predictor
 from aboveboard.models.reasons import reason_codes
 from aboveboard.models.reference import find_references
+from aboveboard.models.scorecard_fit import fit_scorecard
 from aboveboard.spec import ModelSpec
 from aboveboard.spec.types import Family
 
@@ -82,7 +83,7 @@ def _fit_predictor(
         case Family.LIGHTGBM:
             return fit_trees(encoding, rows, favourable, parameters, seed)
         case Family.SCORECARD:
-            raise Misuse("the scorecard family is not there yet")
+            return fit_scorecard(encoding, rows, favourable, parameters)
 
 
 def _check(name: str, rows: NDArray[np.float64], favourable: NDArray[np.bool_], width: int) -> None:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from aboveboard.errors import Misuse
 from aboveboard.models.encoding import Encoding
 from aboveboard.models.lightgbm_trees import LightGBMTrees
-from aboveboard.models.trees import MAX_DEPTH, parse_trees
+from aboveboard.models.monotone import TOLERANCE, largest_violation
+from aboveboard.models.trees import MAX_DEPTH, Trees, parse_trees
 
 _NAMES: Final = {
     "n_estimators": "num_iterations",
@@ -35,7 +36,6 @@ _NAMES: Final = {
     "path_smooth": "path_smooth",
     "extra_trees": "extra_trees",
     "monotone_penalty": "monotone_penalty",
-    "monotone_constraints_method": "monotone_constraints_method",
 }
 """What a spec may set, in scikit-learn's spelling, and what LightGBM's core calls it."""
 
@@ -45,6 +45,10 @@ _OURS: Final[dict[str, Any]] = {
     "force_row_wise": True,  # the choice between row and column is made by timing otherwise, and changes sums
     "verbosity": -1,
 }
+
+_METHODS: Final = ("advanced", "intermediate", "basic")
+"""LightGBM's ways to keep to a direction, the most accurate first. The first two do not always keep to it where
+values are missing (seen in version 4.7), so the trees are checked, and only trees that hold are taken."""
 
 _MANY: Final = 5_000_000
 """Cells of a training table from which a second thread pays."""
@@ -61,29 +65,46 @@ def fit_trees(
 
     Raises `Misuse` for a parameter we do not know or LightGBM does not take.
     """
+    fixed = {**_translated(parameters), **_OURS, "seed": seed}
     # A second thread gains little on few rows and costs a hundredfold where it must wait for a core (it spins);
     # the trees are the same for any number.
-    threads = 1 if rows.size < _MANY else 2
-    own = {**_translated(parameters), **_OURS, "seed": seed, "num_threads": threads}
-    own["max_depth"] = MAX_DEPTH if own.get("max_depth", -1) <= 0 else min(own["max_depth"], MAX_DEPTH)
-    if any(encoding.monotonic):
-        own["monotone_constraints"] = list(encoding.monotonic)
-        own.setdefault("monotone_constraints_method", "advanced")
+    fixed["num_threads"] = 1 if rows.size < _MANY else 2
+    directions = encoding.monotonic
+    if not any(directions):
+        return LightGBMTrees(_train(fixed, rows, favourable), encoding.owner)
+    for method in _METHODS:
+        constrained = {"monotone_constraints": list(directions), "monotone_constraints_method": method}
+        trees = _train({**fixed, **constrained}, rows, favourable)
+        if largest_violation(trees, directions) <= TOLERANCE:
+            return LightGBMTrees(trees, encoding.owner)
+    raise Misuse(
+        "LightGBM finds no trees that keep to the declared directions",
+        hint="declare fewer features monotonic, or use the scorecard family",
+    )
+
+
+def _train(parameters: Mapping[str, Any], rows: NDArray[np.float64], favourable: NDArray[np.bool_]) -> Trees:
+    depth = parameters.get("max_depth", -1)
+    if not isinstance(depth, int) or depth <= 0 or depth > MAX_DEPTH:
+        depth = MAX_DEPTH
+    own = {**parameters, "max_depth": depth}
     iterations = own.pop("num_iterations", 100)
     try:
-        # Column indices stand in for names: LightGBM refuses names that JSON would have to escape.
+        # Columns go without names: LightGBM refuses those that JSON would have to escape.
         data = lightgbm.Dataset(rows, favourable.astype(np.float64), params={"verbosity": -1})
         booster = lightgbm.train(own, data, num_boost_round=iterations)
         text = booster.model_to_string(num_iteration=-1)
     except (lightgbm.basic.LightGBMError, TypeError, ValueError) as error:
         raise Misuse(f"LightGBM does not take its parameters: {error}", hint="mend spec.model.parameters") from error
-    return LightGBMTrees(parse_trees(text), encoding.owner)
+    return parse_trees(text)
 
 
 def _translated(parameters: Mapping[str, int | float | str | bool]) -> dict[str, Any]:
-    for name in parameters:
+    for name, value in parameters.items():
         if name not in _NAMES:
             close = difflib.get_close_matches(name, _NAMES, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(_NAMES)}"
             raise Misuse(f"{name!r} is not a parameter of the lightgbm family", hint=hint)
+        if isinstance(value, str):
+            raise Misuse(f"{name} is not a number", hint="mend spec.model.parameters")
     return {_NAMES[name]: value for name, value in parameters.items()}

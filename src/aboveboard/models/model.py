@@ -20,10 +20,11 @@ from aboveboard.models.outcome import OUTCOMES
 from aboveboard.models.predictor import Predictor
 from aboveboard.models.reasons import Reason, ReasonCode, rank, text_for
 from aboveboard.models.reference import FEWEST, Reference
+from aboveboard.models.scorecard import SCORECARD_FILE, Scorecard
 from aboveboard.spec.types import Family, Purpose, ReferenceConvention
 
 MODEL_FILE: Final = "model.json"
-_PREDICTOR_FILE: Final = {Family.LIGHTGBM: TREES_FILE}
+_PREDICTOR_FILE: Final = {Family.LIGHTGBM: TREES_FILE, Family.SCORECARD: SCORECARD_FILE}
 _LOCALES: Final = 64
 """For how many locales the texts are remembered; callers choose locales, so there is a bound."""
 
@@ -223,7 +224,7 @@ def _load_predictor(family: Family, files: Mapping[str, bytes], encoding: Encodi
         case Family.LIGHTGBM:
             return LightGBMTrees.from_files(files, encoding.owner)
         case Family.SCORECARD:
-            raise NotImplementedError
+            return Scorecard.from_files(files, encoding)
 
 
 def _unfit(why: str) -> NotVerified:
