@@ -83,7 +83,9 @@ def forest_row(measure: Measure, axis: RatioAxis, *, reference: bool) -> Markup:
         left, right, at = (axis.position(ratio) for ratio in (low, high, measure.value))
         middle.append(f'<line class="whisker {where}" x1="{_percent(left)}" x2="{_percent(right)}" y1="0" y2="0"/>')
         middle += [_vertical(end, -4, 4, f"whisker {where}") for end in (left, right)]
-        if where == "above":
+        if not axis.low <= measure.value <= axis.high:
+            middle.append(_arrow(at, f"mark {where}", rightwards=measure.value > axis.high))
+        elif where == "above":
             middle.append(f'<circle class="mark {where}" cx="{_percent(at)}" r="5"/>')
         else:
             middle.append(_square(at, 5, f"mark {where}", diamond=where == "across"))
@@ -94,11 +96,13 @@ def forest_row(measure: Measure, axis: RatioAxis, *, reference: bool) -> Markup:
 def forest_axis(axis: RatioAxis) -> Markup:
     """Return the labelled axis that stands under the rows of a forest plot."""
     parts = []
+    crowded = axis.position(1.0) - axis.position(axis.limit) < 20
     for ratio in axis.ticks:
         at = axis.position(ratio)
-        emphasis = " strong" if ratio in (axis.limit, 1.0) else ""
-        parts.append(_vertical(at, 0, 5, "axis"))
-        parts.append(_text(at, 18, f"{ratio:.2f}".rstrip("0").rstrip("."), f"tick{emphasis}", _anchor(at)))
+        emphasis = "strong" if ratio in (axis.limit, 1.0) else "minor"
+        anchor = {axis.limit: "end", 1.0: "start"}.get(ratio, _anchor(at)) if crowded else _anchor(at)
+        parts.append(_vertical(at, 0, 5, f"axis {emphasis}"))
+        parts.append(_text(at, 18, f"{ratio:.2f}".rstrip("0").rstrip("."), f"tick {emphasis}", anchor))
     return _svg("forest", 24, parts)
 
 
@@ -204,6 +208,12 @@ def _square(x: float, r: float, kind: str, *, diamond: bool = False) -> str:
     turned = ' transform="rotate(45)"' if diamond else ""
     shape = f'<rect class="{kind}" x="{-r}" y="{-r}" width="{2 * r}" height="{2 * r}"{turned}/>'
     return f'<svg x="{_percent(x)}" overflow="visible">{shape}</svg>'
+
+
+def _arrow(x: float, kind: str, *, rightwards: bool) -> str:
+    """Return an arrow at an end of the horizontal axis: the value lies beyond it."""
+    tip = 7 if rightwards else -7
+    return f'<svg x="{_percent(x)}" overflow="visible"><path class="{kind}" d="M{tip},0 L0,-6 L0,6 Z"/></svg>'
 
 
 def _vertical(x: float, top: float, bottom: float | str, kind: str) -> str:

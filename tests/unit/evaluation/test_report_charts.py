@@ -54,6 +54,11 @@ def test_where_an_interval_stands_shows_in_the_shape_of_its_mark(measure: Measur
     assert shape in mark[0]
 
 
+def test_a_ratio_beyond_the_axis_is_an_arrow_that_points_there() -> None:
+    assert 'class="mark below" d="M-7,' in forest_row(Measure(0.1, 0.05, 0.2, 100), AXIS, reference=False)
+    assert 'class="mark above" d="M7,' in forest_row(Measure(3.0, 2.5, 3.5, 100), AXIS, reference=False)
+
+
 def test_an_undefined_ratio_has_no_mark() -> None:
     assert "mark" not in forest_row(Measure(None, None, None, 0), AXIS, reference=False)
     assert standing(Measure(None, None, None, 0), 0.8) == "unknown"
