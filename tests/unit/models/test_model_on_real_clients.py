@@ -8,6 +8,8 @@ import pytest
 from tests.unit.models.credit_case import SMALL, CreditCase
 
 from aboveboard.models import Model, load_model
+from aboveboard.models.lightgbm_trees import LightGBMTrees
+from aboveboard.models.shapley import HAS_KERNEL, kernel_forest, numpy_forest
 from aboveboard.spec.types import ReferenceConvention
 
 
@@ -17,6 +19,18 @@ def test_contributions_add_up_on_thousands_of_clients(credit: CreditCase, model:
         total = model.attribute(rows, convention).sum(axis=1)
         difference = model.margin(rows) - model.margin(model.reference(convention).reshape(1, -1))
         assert np.abs(total - difference).max() < 1e-9
+
+
+@pytest.mark.skipif(not HAS_KERNEL, reason="the C kernel is not built here")
+def test_the_kernel_and_its_numpy_twin_agree_on_clients(credit: CreditCase, model: Model) -> None:
+    assert isinstance(model.predictor, LightGBMTrees)
+    rows, owner = credit.rows[credit.holdout[:200]], credit.encoding.owner
+    outs = []
+    for prepare in (kernel_forest, numpy_forest):
+        outs.append(np.zeros(rows.shape))
+        prepare(model.predictor.trees, model.reference(), owner).attribute(rows, outs[-1])
+    assert np.abs(outs[0] - outs[1]).max() < 1e-12
+    assert np.abs(outs[0]).max() > 0.1
 
 
 def test_margins_are_lightgbms_own_alone_and_in_a_batch(credit: CreditCase, model: Model) -> None:
