@@ -141,7 +141,8 @@ class _Checker:
             self._compare_checkpoint(edge, note)
             size, note = next(signed, (None, ""))
         for sealed in self._rounds(self._tree.size):
-            self._records(edge.size, sealed)
+            with self._vault.sealing():  # nobody is erased between two questions about them
+                self._records(edge.size, sealed)
             position = 0
             while position < len(sealed):
                 stop = len(sealed)
@@ -273,7 +274,9 @@ class _Checker:
             self._report.add("checkpoint-missing", "storage has no checkpoint", "checkpoint")
             return
         if published != note:
-            known = {older for _, older in self._checkpoints}
+            with self._database.reading() as connection:
+                known = set(connection.execute(select(tables.checkpoint.c.note)).scalars())
+            # One of ours all the same: an older one is replaced at the next publishing, a newer one came meanwhile.
             severity = "note" if published in known else "error"
             self._report.add(
                 "checkpoint-stale", "storage has another checkpoint than the database", "checkpoint", severity
@@ -296,9 +299,8 @@ class _Checker:
     def _journal(self, name: str) -> None:
         with self._database.reading() as connection:
             columns = tables.span.c
-            query = select(columns.batch, columns.chain).join(tables.journal, tables.journal.c.id == columns.journal)
-            rows = connection.execute(query.where(tables.journal.c.name == name)).all()
-        ordered = {row.batch: row for row in rows}
+            query = select(columns.batch).join(tables.journal, tables.journal.c.id == columns.journal)
+            ordered = set(connection.execute(query.where(tables.journal.c.name == name)).scalars())
         cursor = self._cursors.get(name)
         after = None if cursor is None or cursor.segment is None else Place(cursor.segment, cursor.offset)
         chain, number, segment = GENESIS, -1, 0
@@ -315,11 +317,6 @@ class _Checker:
                 self._report.unsequenced += batch.count
             elif batch.number not in ordered:
                 self._report.add("batch-orphaned", "was passed over when the log was put in order", where)
-            ordered.pop(batch.number, None)
-        for left in ordered.values():
-            self._report.add(
-                "batch-missing", f"batch {left.batch} is in the log, not in the journal", f"journal {name}"
-            )
 
     # -- erasures: every destroyed key has been said in the log
 

@@ -89,6 +89,11 @@ def decode_record(record: bytes) -> Event:
         event: Event = _decoder.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotVerified(f"not an event of a known type and version: {error}") from error
+    if isinstance(event, Decision):
+        # RFC 8785 writes a large double without point or exponent; it is a double all the same.
+        large = {k: float(v) for k, v in event.features.items() if type(v) is int and not -_EXACT < v < _EXACT}
+        if large:
+            return msgspec.structs.replace(event, features={**event.features, **large})
     return event
 
 

@@ -44,9 +44,7 @@ def canonical(value: Any) -> str:
             raise VerificationFailed("a string is not valid Unicode") from None
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, int):
-        if abs(value) > 2**53 - 1:
-            raise VerificationFailed("an integer beyond 2^53 has no canonical form")
-        return str(value)
+        return str(value) if abs(value) < 2**53 else _number(float(value))
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, list):
@@ -94,8 +92,13 @@ def parse_json(text: str | bytes) -> Any:
     def refuse(name: str) -> Any:
         raise VerificationFailed(f"{name} is not JSON")
 
+    def integer(digits: str) -> int | float:
+        # RFC 8785 knows doubles only, and writes the large ones without point or exponent.
+        exact = len(digits) < 17 and abs(int(digits)) < 2**53
+        return int(digits) if exact else float(digits)
+
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=refuse)
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=refuse, parse_int=integer)
     except (ValueError, RecursionError) as error:
         raise VerificationFailed(f"not JSON: {error}") from None
 
@@ -332,8 +335,8 @@ def verify_receipt(
     index = _index(receipt["index"])
     if inclusion_root(_leaf(committed), index, size, _path(receipt["proof"])) != root:
         raise VerificationFailed("the record is not what the log holds at this place")
-    kind, time = receipt["record"].get("type"), receipt["record"].get("time")
-    return {"log": receipt["origin"], "index": index, "size": size, "type": kind, "time": time, "witnesses": cosigned}
+    said = {name: receipt["record"].get(name) for name in ("type", "time")}
+    return {"origin": receipt["origin"], "index": index, "size": size, **said, "witnesses": cosigned}
 
 
 def verify_inclusion(
@@ -345,7 +348,7 @@ def verify_inclusion(
     index = _index(proof["index"])
     if inclusion_root(_leaf(_unhex(proof["commitment"], 32)), index, size, _path(proof["proof"])) != root:
         raise VerificationFailed("the commitment is not what the log holds at this place")
-    return {"log": proof["origin"], "index": index, "size": size, "witnesses": cosigned}
+    return {"origin": proof["origin"], "index": index, "size": size, "witnesses": cosigned}
 
 
 def verify_consistency(
@@ -356,7 +359,7 @@ def verify_consistency(
     old, old_root, _ = _check_signed(proof["old_checkpoint"], proof["origin"], vkeys, [], 0)
     new, new_root, cosigned = _check_signed(proof["new_checkpoint"], proof["origin"], vkeys, witnesses or [], quorum)
     check_consistency(old, new, old_root, new_root, _path(proof["proof"]))
-    return {"log": proof["origin"], "old_size": old, "size": new, "witnesses": cosigned}
+    return {"origin": proof["origin"], "old_size": old, "size": new, "witnesses": cosigned}
 
 
 def verify_log(
@@ -396,7 +399,7 @@ def verify_log(
             raise VerificationFailed("the entries do not lead to the signed root")
     except (OSError, UnicodeDecodeError) as error:
         raise VerificationFailed(f"the log's directory is not complete: {error}") from None
-    return {"log": origin, "size": size, "tiles": tiles, "root": root.hex(), "witnesses": cosigned}
+    return {"origin": origin, "size": size, "tiles": tiles, "root": root.hex(), "witnesses": cosigned}
 
 
 def _fold(parts: list[bytes]) -> bytes:
