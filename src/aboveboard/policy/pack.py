@@ -83,10 +83,12 @@ class Manifest(_Strict):
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     jurisdiction: Name
     disclaimer: Text | None = None
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1, strict=False)]
+    rules: Annotated[tuple[Rule, ...], Field(strict=False)]
 
     @model_validator(mode="after")
     def _ids_are_this_packs_own(self) -> Self:
+        if not self.rules:
+            raise ValueError("the pack has no rule")
         seen: set[str] = set()
         for rule in self.rules:
             if rule.id in seen:

@@ -37,6 +37,17 @@ within(value, low, high) if {
 # A sentence of literal text, made fit for sprintf: rego-cpp would print a string that stands in a module with its quotes.
 words(text) := trim_space(text)
 
+# The least and the greatest of some numbers, written out for the reason given at `decisive`.
+smallest(numbers) := number if {
+	some number in numbers
+	count([other | some other in numbers; other < number]) == 0
+}
+
+largest(numbers) := number if {
+	some number in numbers
+	count([other | some other in numbers; other > number]) == 0
+}
+
 listed(names) := words(concat(", ", sort([name |
 	some raw in names
 	name := words(raw)
@@ -262,14 +273,24 @@ meaning := {
 	"insufficient": "the evidence does not decide this one",
 }
 
+# The first finding that no other precedes. Written out, since rego-cpp 1.5.2 sorts numbers as text: 1500 before 3.
 decisive(findings, verdict, order) := findings[position] if {
-	entries := [entry |
-		some place
-		findings[place].verdict == verdict
-		entry := [rank(order, findings[place]), place]
-	]
-	ranked := sort(entries)
-	position := ranked[0][1]
+	some position
+	findings[position].verdict == verdict
+	count(preceding(findings, verdict, order, position)) == 0
+}
+
+preceding(findings, verdict, order, position) := [other |
+	some other
+	findings[other].verdict == verdict
+	precedes(rank(order, findings[other]), other, rank(order, findings[position]), position)
+]
+
+precedes(rank_one, _, rank_other, _) if rank_one < rank_other
+
+precedes(rank_one, one, rank_other, other) if {
+	rank_one == rank_other
+	one < other
 }
 
 rank("lowest", found) := found.measured if is_number(found.measured)
@@ -349,7 +370,10 @@ independent_validator if {
 # --- what the packs of jurisdictions hold evidence to ----------------------------------------------------------------
 
 # A spec may ask for smaller groups or wider doubt than a jurisdiction should accept.
-prudent_minimum := max({30, input.evaluation.minimum_group_size}) if is_number(input.evaluation.minimum_group_size)
+prudent_minimum := input.evaluation.minimum_group_size if {
+	is_number(input.evaluation.minimum_group_size)
+	input.evaluation.minimum_group_size >= 30
+} else := 30
 
 prudent_confidence if stated_confidence >= 0.95
 

@@ -21,7 +21,7 @@ unexamined contains sprintf("%s (%s, n = %v)", [group.group, attribute.attribute
 	not lib.examined(attribute, group)
 }
 
-smallest_group := min(lib.sizes)
+smallest_group := lib.smallest(lib.sizes)
 
 answers["eu-bias-examined"] := {
 	"verdict": "pass",

@@ -89,7 +89,7 @@ large := [group.n |
 
 all_large if lib.all_of(large, lib.every_group)
 
-smallest := min(lib.sizes)
+smallest := lib.smallest(lib.sizes)
 
 answers["house-group-size"] := {
 	"verdict": "pass",
@@ -128,7 +128,7 @@ all_assigned if {
 	lib.all_of(assigned, input.protected)
 }
 
-most_unassigned := max([attribute.unassigned | some attribute in input.protected])
+most_unassigned := lib.largest([attribute.unassigned | some attribute in input.protected])
 
 answers["house-assigned"] := {
 	"verdict": "pass",
