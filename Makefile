@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check golden bench lock clean
+.PHONY: help setup demo test check golden screenshots bench lock clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -26,6 +26,9 @@ check: $(VENV)/.dev  ## lint, types and the direction of imports
 
 golden: $(VENV)/.dev  ## write the golden files anew, after a change that was meant
 	$(BIN)/python -m pytest tests/golden --update-golden
+
+screenshots: $(VENV)/.dev  ## take the pictures in docs/images (needs chromium)
+	$(BIN)/python docs/screenshots.py
 
 bench: $(VENV)/.dev  ## measure what the documents claim
 	$(BIN)/python -m bench $(ARGS)

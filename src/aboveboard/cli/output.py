@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -45,7 +46,8 @@ class Output:
         """Print a table; cells are rich markup. Columns whose name ends in `#` are numbers."""
         table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
         for column in columns:
-            table.add_column(column.removesuffix("#"), justify="right" if column.endswith("#") else "left")
+            justify: Literal["left", "right"] = "right" if column.endswith("#") else "left"
+            table.add_column(column.removesuffix("#"), justify=justify, overflow="fold")
         for row in rows:
             table.add_row(*(str(cell) for cell in row))
         self.console.print(table)
@@ -67,6 +69,12 @@ class Output:
                 self._errors.print(f"  [red]•[/] {escape(str(problem))}")
         if error.hint:
             self._errors.print(f"[dim]hint:[/] {escape(error.hint)}")
+
+
+def short(path: Path) -> str:
+    """Write a path as a person would type it, with `~` for their home directory; safe within markup."""
+    home = Path.home()
+    return escape(f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path))
 
 
 def number(value: float | None, digits: int = 3) -> str:

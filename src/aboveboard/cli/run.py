@@ -9,7 +9,7 @@ import click
 
 from aboveboard.cli import exits
 from aboveboard.cli.app import json_option, output_of
-from aboveboard.cli.output import Output
+from aboveboard.cli.output import Output, short
 from aboveboard.cli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def command(ctx: click.Context, spec_path: Path, fast: bool, as_json: bool) -> i
     run = run_with_progress(out, workspace, spec_path, trials=0 if fast else None)
     show_report(out, run.report)
     show_verdict(out, run.verdict)
-    out.say(f"evidence  {run.directory}")
-    out.say(f"report    {run.directory / 'report.html'}")
+    out.say(f"evidence  {short(run.directory)}")
+    out.say(f"report    {short(run.directory / 'report.html')}")
     if run.verdict.verdict == "pass":
         out.next(f"aboveboard release create {run.record.id}", "sign it, then have somebody else approve it")
     else:

@@ -7,7 +7,7 @@ import msgspec
 from rich.markup import escape
 
 from aboveboard.cli.app import json_option, output_of
-from aboveboard.cli.output import MARKS
+from aboveboard.cli.output import MARKS, short
 from aboveboard.cli.workspace import Workspace
 from aboveboard.errors import NotVerified
 
@@ -35,7 +35,7 @@ def command(ctx: click.Context, reference: str | None, as_json: bool) -> None:
         ),
     )
     if reference is not None:
-        out.say(f"evidence  {directories[0]}")
+        out.say(f"evidence  {short(directories[0])}")
     elif not records:
         out.say("no runs yet")
         out.next("aboveboard run model.yaml")

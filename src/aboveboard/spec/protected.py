@@ -40,6 +40,11 @@ class Group(Strict):
         return self
 
 
+def _spelling(value: Scalar) -> str:
+    """Return how a value is written where 2, 2.0 and "2" are the same answer."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 class ProtectedAttribute(Strict):
     """A characteristic the law protects. It is read to check fairness, and kept from the model."""
 
@@ -63,7 +68,7 @@ class ProtectedAttribute(Strict):
             raise ValueError("two groups have the same name")
         if self.reference not in names:
             raise ValueError(f"reference group {self.reference!r} is not one of {', '.join(names)}")
-        values = [str(value) for group in self.groups for value in group.values or ()]
+        values = [_spelling(value) for group in self.groups for value in group.values or ()]
         if len(set(values)) != len(values):
             raise ValueError("a value belongs to two groups")
         bands = sorted(

@@ -14,6 +14,7 @@ from rich.markup import escape
 from aboveboard.audit.verifier import verify_consistency, verify_receipt
 from aboveboard.cli.demo.decisions import DecisionServer, Replayed, ask
 from aboveboard.cli.demo.scene import APPROVER, Scene
+from aboveboard.cli.output import short
 from aboveboard.errors import NotFound, NotVerified, Retained
 from aboveboard.files import write_atomically
 from aboveboard.ids import subject_token
@@ -25,7 +26,6 @@ class Proven:
 
     receipt: Path
     entries: int
-    erased: int
 
 
 def prove_and_erase(scene: Scene, server: DecisionServer, replayed: Replayed) -> Proven:
@@ -44,7 +44,7 @@ def prove_and_erase(scene: Scene, server: DecisionServer, replayed: Replayed) ->
         write_atomically(path, receipt.to_json(), mode=0o600)
         verify_receipt(json.loads(path.read_bytes()), [log.vkey])
         out.say(f"[green]✓[/] inclusion    decision {decision['decision_id']} is entry {receipt.index} of the log")
-        out.say(f"               its receipt: {escape(str(path))}")
+        out.say(f"               its receipt: {short(path)}")
         connection = http.client.HTTPConnection(server.address, timeout=30)
         for other in replayed.clients[1:21]:
             ask(connection, other, "en")
@@ -76,10 +76,10 @@ def prove_and_erase(scene: Scene, server: DecisionServer, replayed: Replayed) ->
         report = log.fsck()
         if not report.clean:
             raise NotVerified("the log is not sound after the erasure", hint="run: aboveboard audit fsck")
-        gone = len(erasure.erased_entries)
-        out.say(f"[green]✓[/] erased       {gone} entries of {escape(token[:16])}… are commitments to nothing now")
+        entries = ", ".join(map(str, erasure.erased_entries))
+        out.say(f"[green]✓[/] erased       {escape(token[:16])}…: what entry {entries} committed to is gone")
         out.say("[green]✓[/] proofs       the receipt handed out before, consistency and fsck: all still hold")
-    return Proven(path, last.size, len(erasure.erased_entries))
+    return Proven(path, last.size)
 
 
 def _must_be_gone(log: Any, decision_id: str) -> None:

@@ -12,6 +12,7 @@ from aboveboard.cli.demo.decisions import DecisionServer, Replayed
 from aboveboard.cli.demo.models import Judged
 from aboveboard.cli.demo.proof import Proven
 from aboveboard.cli.demo.scene import Scene
+from aboveboard.cli.output import short
 
 
 def summarise(
@@ -39,20 +40,20 @@ def summarise(
     rows = [
         ("decided", f"{decided}, each with its receipt"),
         ("refused", f"{refused.record.model}, although its AUC is {gain:+.4f} better"),
-        ("", f"{first.message} [{first.citation}]"),
-        ("erased", f"one person, {proven.erased} entries; all {proven.entries} entries of the log still verify"),
-        ("report", str(champion.directory / "report.html")),
-        ("home", str(scene.home.root)),
+        ("", escape(f"{first.message} [{first.citation}]")),
+        ("erased", f"one person; the proofs over all {proven.entries} entries of the log still hold"),
+        ("report", short(champion.directory / "report.html")),
+        ("home", short(scene.home.root)),
         ("took", f"{seconds:.0f} s"),
     ]
     for name, text in rows:
-        facts.add_row(name, escape(text))
+        facts.add_row(name, text)
     scene.out.console.print()
     scene.out.console.print(Panel(facts, title="[bold]the road, once[/]", border_style="green", expand=False))
-    prefix = f"aboveboard --home {scene.home.root}"
+    prefix = f"aboveboard --home {short(scene.home.root)}"
     scene.out.next(f"{prefix} gate {refused.record.id} --all", "every rule that was asked, and what it found")
     scene.out.next(f"{prefix} release show {release[:19]}", "the signed evidence")
-    scene.out.next(f"{prefix} audit verify {proven.receipt}", "offline, with the public key alone")
+    scene.out.next(f"{prefix} audit verify {short(proven.receipt)}", "offline, with the public key alone")
     if stays_up:
         scene.out.next(f"curl {server.url}/openapi.json", "the server stays up; Ctrl-C stops it")
     scene.out.next("aboveboard init YOUR.csv --target COLUMN --favourable VALUE --protected COLUMN", "your own data")
