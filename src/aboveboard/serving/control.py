@@ -11,7 +11,7 @@ import msgspec
 
 from aboveboard.audit import AuditLog, events
 from aboveboard.clock import Clock, timestamp
-from aboveboard.errors import Conflict
+from aboveboard.errors import Conflict, NotVerified
 from aboveboard.release import ReleaseStore
 from aboveboard.serving.deployment import Deployment, deploy
 from aboveboard.serving.tracks import CHALLENGER, CHAMPION, SHADOW, TrackPlan, Tracks
@@ -106,12 +106,19 @@ class TrackControl:
 def load_tracks(plan: TrackPlan, store: ReleaseStore, loaded: dict[str, Deployment]) -> Tracks:
     """Return the tracks `plan` asks for, every release verified; those in `loaded` are not loaded again.
 
-    Raises `NotFound`, `NotVerified`, `Misuse`.
+    Raises `NotFound`, `Misuse`, and `NotVerified` where nothing is loaded yet, else `Conflict`, for a release that
+    does not hold.
     """
 
     def load(reference: str) -> Deployment:
         # Verified even where it is loaded: an approval may have been withdrawn since.
-        verified = store.verify(reference)
+        try:
+            verified = store.verify(reference)
+        except NotVerified as error:
+            if not loaded:
+                raise
+            # To the operator who asked this is no fault of the server, which goes on with what it has.
+            raise Conflict(f"{reference} does not hold: {error.message}", hint=error.hint) from error
         deployment = loaded.get(verified.digest)
         if deployment is None:
             deployment = loaded[verified.digest] = deploy(verified.digest, verified.files)
