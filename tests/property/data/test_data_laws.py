@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aboveboard.data import load_dataset
 from aboveboard.data.contract import check_contract
 from aboveboard.data.conversion import spell, spelling, to_integer, to_number
 from aboveboard.data.lineage import content_digest
@@ -21,7 +24,7 @@ from aboveboard.data.split import PARTITIONS, divide
 from aboveboard.errors import DataRefused
 from aboveboard.ids import subject_token
 from aboveboard.spec.data import Split
-from aboveboard.spec.model import Spec
+from aboveboard.spec.model import API_VERSION, ModelSpec, Spec
 
 people = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=60)
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -188,3 +191,21 @@ def test_no_problem_ever_repeats_a_value(rows: list[dict[str, str]]) -> None:
     assert problems
     said = "\n".join(map(str, problems))
     assert not any(value in said for row in rows for value in row.values())
+
+
+@given(st.lists(_secret, min_size=80, max_size=80, unique=True), keys, st.integers(0, 5))
+@settings(max_examples=30, deadline=None)
+def test_masking_never_lets_an_identifier_through(identifiers: list[str], key: bytes, seed: int) -> None:
+    rows = pl.int_range(80, eager=True)
+    frame = pl.DataFrame(
+        {"who": identifiers, "n": rows, "c": ["a"] * 80, "p": rows % 2 + 1, "t": rows % 2, "undeclared": identifiers}
+    )
+    data = _SPEC.data.model_copy(update={"split": Split(seed=seed, calibration=0.3, holdout=0.3)})
+    document = {"apiVersion": API_VERSION, "kind": "Model", "metadata": {"name": "m", "owner": "o"}}
+    spec = ModelSpec.model_validate({**document, "spec": _SPEC.model_copy(update={"data": data})})
+    with tempfile.TemporaryDirectory() as directory:
+        frame.write_csv(Path(directory) / "x")
+        dataset = load_dataset(spec, Path(directory), token_key=key, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    stored = dataset.frame.write_csv() + msgspec.json.encode(dataset.lineage).decode()
+    assert not any(identifier in stored for identifier in identifiers)
+    assert dataset.frame["subject"].to_list() == [subject_token(key, identifier) for identifier in identifiers]
