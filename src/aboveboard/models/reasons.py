@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from aboveboard.errors import Misuse
+
 NEGLIGIBLE: Final = 1e-9
 """Log-odds up to which a contribution is rounding, not a factor."""
 
@@ -65,8 +67,17 @@ def rank(contributions: Sequence[float], texts: Sequence[str], most: int) -> lis
 
 
 def reason_codes(factors: Iterable[tuple[str, str, Mapping[str, str]]]) -> tuple[ReasonCode, ...]:
-    """Return the reason codes of features given as (feature, code, texts), in the order the codes first appear."""
+    """Return the reason codes of features given as (feature, code, texts), in the order the codes first appear.
+
+    Raises `Misuse` where one code stands for two things, e.g. a reason group named like a feature outside it.
+    """
     merged: dict[str, tuple[list[str], Mapping[str, str]]] = {}
     for feature, code, texts in factors:
-        merged.setdefault(code, ([], texts))[0].append(feature)
+        features, own = merged.setdefault(code, ([], texts))
+        if own != texts:
+            raise Misuse(
+                f"the reason code {code!r} stands for two things",
+                hint="give the reason group another name than the feature has",
+            )
+        features.append(feature)
     return tuple(ReasonCode(code, tuple(features), dict(texts)) for code, (features, texts) in merged.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from aboveboard.errors import Misuse
 from aboveboard.models.reasons import ReasonCode, rank, reason_codes, text_for
 
 TEXTS = {"de": "Zu viele Schulden", "en": "Too much debt", "pt-BR": "Dívida demais", "zh-Hant": "債務過多"}
@@ -59,3 +60,8 @@ def test_features_of_one_code_stand_together_in_declared_order() -> None:
         ReasonCode("late", ("PAY_0", "PAY_2"), {"en": "Late"}),
         ReasonCode("limit", ("LIMIT",), {"en": "Limit"}),
     )
+
+
+def test_a_code_that_stands_for_two_things_is_misuse() -> None:
+    with pytest.raises(Misuse, match="'late' stands for two things"):
+        reason_codes([("late", "late", {"en": "Late"}), ("PAY_2", "late", {"en": "Late payments"})])
