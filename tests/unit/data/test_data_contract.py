@@ -31,6 +31,7 @@ def test_the_clean_loan_book_loads(tmp_path: Path) -> None:
         ("late", "99999999999999999999", "late: 1 value not a whole number within ±2^53"),
         ("late", "9007199254740993", "late: 1 value not a whole number within ±2^53"),
         ("late", "13", "late: 1 value above the maximum of 12"),
+        ("income", "1.234,50", "write a decimal point"),
         ("late", " 4", "there are spaces around the values"),
         ("late", "NA", "add the spelling to data.source.nullValues"),
         ("late", None, "late: 1 value missing (0.33%; at most 0.00%); first in row 17"),
@@ -59,6 +60,13 @@ def test_everything_wrong_is_said_at_once_with_no_value(tmp_path: Path) -> None:
     assert "housing: no such column; it is declared as feature (did you mean 'Housng'?)" in problems
     assert "repaid: every record has the same answer (a model needs both outcomes to learn from)" in problems
     assert any("99 records; at least 100 are required" in problem for problem in problems)
+
+
+def test_a_column_that_is_not_there_is_answered_with_what_is(tmp_path: Path) -> None:
+    (problem,) = refusal(tmp_path, loans().rename({"late": "xyzzy"}))
+    assert problem == "late: no such column; it is declared as feature (columns that nothing else uses: 'xyzzy')"
+    (problem,) = refusal(tmp_path, loans().drop("late"))
+    assert "the file has no column that is not already used" in problem
 
 
 def test_counts_and_the_first_five_rows_are_named(tmp_path: Path) -> None:

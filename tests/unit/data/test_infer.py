@@ -256,6 +256,38 @@ def test_a_name_that_is_a_question_mark_is_refused_or_left_out(tmp_path: Path) -
     assert "  # - ?: a lone question mark stands for an open question" in text
 
 
+def test_odd_parquet_columns_are_left_out_or_understood(tmp_path: Path) -> None:
+    rows = pl.int_range(pl.len())
+    frame = loans().with_columns(
+        pl.concat_list("late").alias("history"),
+        pl.when(rows % 9 == 0).then(float("nan")).otherwise(pl.col("income")).alias("spending"),
+        pl.when(rows % 7 == 0).then(pl.lit("  ")).otherwise(pl.col("housing")).alias("blank"),
+        pl.when(rows % 7 == 0).then(pl.lit("x" * 300)).otherwise(pl.col("housing")).alias("story"),
+        pl.col("late").alias("LATE"),
+        pl.when(rows < 12).then(None).otherwise(pl.col("sex")).alias("sex"),
+    )
+    text, spec, dataset = loaded(book(tmp_path, frame, "odd.parquet"), **common())
+    assert "  # - history: its values are neither numbers nor text" in text
+    assert "  # - blank: some of its values are nothing but spaces" in text
+    assert "  # - story: its values are long texts" in text
+    assert "# 4.0% of the records have no value; at most 5% may be in no group" in text
+    assert spec.spec.data.source.null_values == ("", "NaN")
+    assert dataset.frame["spending"].null_count() == 34
+    reasons = [(feature.reasons or {})["en"] for feature in spec.spec.features]
+    assert "The level of late (LATE)" in reasons
+    assert len(set(reasons)) == len(reasons)
+
+
+def test_rare_values_join_a_group_that_is_called_other(tmp_path: Path) -> None:
+    kinds = ["a"] * 500 + ["b"] * 300 + ["other"] * 190 + ["c"] * 5 + ["d"] * 5
+    _, spec = inferred(book(tmp_path, loans(1000).with_columns(kind=pl.Series(kinds))), **common(protected=["kind"]))
+    assert {g.name: g.values for g in spec.spec.protected[0].groups} == {
+        "a": ("a",),
+        "b": ("b",),
+        "other": ("other", "c", "d"),
+    }
+
+
 def test_bands_without_anybody_are_merged_into_their_neighbour(tmp_path: Path) -> None:
     frame = loans().with_columns(age=pl.int_range(pl.len()) % 20 + 30)
     _, spec = inferred(book(tmp_path, frame), **common())
@@ -282,6 +314,8 @@ def test_every_wrong_argument_is_named_at_once(tmp_path: Path) -> None:
         ({}, {"protected": []}, "no protected attribute is named"),
         ({}, {"protected": ["repaid"]}, "is the target"),
         ({}, {"protected": ["customer"]}, "300 distinct texts"),
+        ({}, {"identifier": "sex"}, "'sex' is a protected attribute"),
+        ({"age": pl.lit("2001-01-01")}, {}, "no groups can be made of its values"),
         ({"repaid": pl.lit("yes")}, {}, "1 distinct value; a decision has two"),
         ({"repaid": pl.col("housing") + pl.col("sex")}, {}, "4 distinct values; a decision has two"),
         ({"repaid": pl.when(pl.col("late") > 1).then(pl.col("repaid"))}, {}, "without an answer"),
