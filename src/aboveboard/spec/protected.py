@@ -11,6 +11,7 @@ from aboveboard.spec.types import Column, Name, Scalar, Strict, Text
 
 
 def _spelling(value: Scalar) -> str:
+    """Return how a value is written where 2, 2.0 and "2" are the same answer."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
@@ -38,11 +39,6 @@ class Group(Strict):
         if self.from_ is not None and self.below is not None and self.from_ >= self.below:
             raise ValueError("the band is empty: from is not less than below")
         return self
-
-
-def _spelling(value: Scalar) -> str:
-    """Return how a value is written where 2, 2.0 and "2" are the same answer."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 class ProtectedAttribute(Strict):

@@ -85,7 +85,7 @@ def favourable(held_out: pl.DataFrame) -> NDArray[np.bool_]:
 def approved(demo: Demo, rows: NDArray[np.float64], spec: ModelSpec) -> NDArray[np.bool_]:
     """Decide with LightGBM's own library and the published calibration, not with our scoring."""
     files = demo.model_files(demo.champion)
-    margin = booster(files).predict(rows, raw_score=True)
+    margin = np.asarray(booster(files).predict(rows, raw_score=True))
     calibration = json.loads(files["model.json"])["calibration"]
     score = 1 / (1 + np.exp(-(calibration["slope"] * margin + calibration["intercept"])))
     decided: NDArray[np.bool_] = score >= spec.spec.decision.approve_at

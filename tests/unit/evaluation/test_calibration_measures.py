@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluation_cases import credit_judged
 from sklearn.calibration import calibration_curve
+from tests.unit.evaluation.evaluation_cases import credit_judged
 
 from aboveboard.evaluation.calibration import (
     assess_calibration,

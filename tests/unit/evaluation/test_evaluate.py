@@ -10,8 +10,8 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from evaluation_cases import NOON, HeldOut, LinearModel, credit_data, credit_model, credit_spec
 from numpy.typing import NDArray
+from tests.unit.evaluation.evaluation_cases import NOON, HeldOut, LinearModel, credit_data, credit_model, credit_spec
 
 from aboveboard.errors import DataRefused, NotVerified
 from aboveboard.evaluation import Report, evaluate

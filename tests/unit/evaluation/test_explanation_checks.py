@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from evaluation_cases import LinearModel, NumericEncoding, credit_data, credit_model
 from numpy.typing import NDArray
+from tests.unit.evaluation.evaluation_cases import LinearModel, NumericEncoding, credit_data, credit_model
 
 from aboveboard.errors import NotVerified
 from aboveboard.evaluation.explanation import assess_explanation, monotonic_violations

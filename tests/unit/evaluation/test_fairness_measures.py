@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from evaluation_cases import credit_judged, credit_spec
 from fairlearn.metrics import (
     MetricFrame,
     demographic_parity_difference,
@@ -20,6 +19,7 @@ from fairlearn.metrics import (
 )
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, ttest_ind
+from tests.unit.evaluation.evaluation_cases import credit_judged, credit_spec
 
 from aboveboard.evaluation.fairness import UNASSIGNED, Membership, assess_fairness, assign_groups
 from aboveboard.evaluation.report import AttributeFairness, GroupFairness, Measure

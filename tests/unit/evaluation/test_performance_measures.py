@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluation_cases import credit_judged
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+from tests.unit.evaluation.evaluation_cases import credit_judged
 
 from aboveboard.evaluation.performance import assess_performance, auc, score_distribution
 from aboveboard.evaluation.report import Measure, Performance

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from evaluation_cases import NOON, credit_data, credit_model, credit_spec
+from tests.unit.evaluation.evaluation_cases import NOON, credit_data, credit_model, credit_spec
 
 from aboveboard.evaluation import Report, evaluate, html, render_html
 from aboveboard.evaluation.report import Measure

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from policy_cases import TODAY, case_spec, lineage, report
+from tests.unit.policy.policy_cases import TODAY, case_spec, lineage, report
 
 from aboveboard.errors import Misuse
 from aboveboard.policy import build_facts

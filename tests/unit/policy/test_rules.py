@@ -264,6 +264,7 @@ CASES: list[tuple[str, str, Change, Verdict]] = [
     ("eu-procedure-explained", "do not add up", put("explanation.largest_additivity_error", 0.1), FAIL),
     ("eu-impact-assessment", "none", put("governance.dpia", None), FAIL),
     ("eu-impact-assessment", "blank", put("governance.dpia", "  "), FAIL),
+    ("eu-impact-assessment", "blank lines", put("governance.dpia", "\n\t\n"), FAIL),
     ("eu-barred-origins", "friends", put("features.0.origin", "social-network"), FAIL),
     ("eu-barred-origins", "health", put("features.4.origin", "health"), FAIL),
     ("eu-barred-origins", "unknown", put("features.4.origin", "somewhere"), FAIL),
@@ -388,6 +389,12 @@ def test_the_smallest_group_is_found_by_number_and_not_by_spelling(engine: Engin
     put("protected.2.groups.1.n", 20)(facts)
     assert judged(engine, "house-group-size", facts).measured == 4
     assert judged(engine, "eu-bias-examined", facts).n == 4
+
+
+def test_a_p_value_too_small_for_the_engine_is_one_that_is_small(engine: Engine) -> None:
+    facts = copy.deepcopy(FACTS)
+    air(0.75, 0.68, 0.83, p=5e-324)(facts)
+    assert judged(engine, "house-adverse-impact-ratio", facts).verdict is FAIL
 
 
 def test_a_warning_does_not_shut_the_gate(engine: Engine) -> None:

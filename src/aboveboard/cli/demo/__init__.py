@@ -22,7 +22,7 @@ _EXAMPLE = Path("examples") / "01-credit-default"
 @click.option("--fast", is_flag=True, help="Skip the search for parameters and replay fewer decisions.")
 @click.option("--no-serve", is_flag=True, help="Stop the decision server at the end instead of leaving it up.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Of the decision server."
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Of the decision server."
 )
 @click.option(
     "--example",
