@@ -74,7 +74,7 @@ class VerifierKey:
         parts = text.strip().split("+", 2)
         if len(parts) != 3 or not _NAME.fullmatch(parts[0]):
             raise NotVerified("not a verifier key: it is written name+id+base64", hint="copy the whole line")
-        material = _base64(parts[2], "the verifier key")
+        material = decode_base64(parts[2], "the verifier key")
         if not material or _PUBLIC_KEY_BYTES.get(material[0]) != len(material) - 1:
             raise NotVerified("a verifier key of an unknown type or the wrong length")
         key = cls(parts[0], material[0], material[1:])
@@ -134,7 +134,7 @@ class SigningKey:
         parts = rest.split("+", 2)
         if prefix != "PRIVATE+KEY+" or len(parts) != 3 or not _NAME.fullmatch(parts[0]):
             raise NotVerified("not a signing key: it is written PRIVATE+KEY+name+id+base64")
-        material = _base64(parts[2], "the signing key")
+        material = decode_base64(parts[2], "the signing key")
         if len(material) != 33 or material[0] not in _PUBLIC_KEY_BYTES:
             raise NotVerified("a signing key of an unknown type or the wrong length")
         key = cls(parts[0], material[0], material[1:])
@@ -225,7 +225,7 @@ def _parse_signature(line: str) -> Signature:
     parts = line.removeprefix(_DASH).split(" ")
     if not line.startswith(_DASH) or len(parts) != 2 or not _NAME.fullmatch(parts[0]):
         raise NotVerified("a signature line of the note is malformed")
-    material = _base64(parts[1], "a signature")
+    material = decode_base64(parts[1], "a signature")
     if len(material) < 5:
         raise NotVerified("a signature of the note is too short")
     return Signature(parts[0], material[:4], material[4:])
@@ -256,13 +256,13 @@ def parse_checkpoint(text: str) -> Checkpoint:
     origin, size, root, *extensions = lines[:-1]
     if not _SIZE.fullmatch(size) or int(size) >= 1 << 63:
         raise NotVerified("the size of the checkpoint is not a number below 2^63")
-    digest = _base64(root, "the root of the checkpoint")
+    digest = decode_base64(root, "the root of the checkpoint")
     if len(digest) != 32:
         raise NotVerified("the root of the checkpoint is not 32 bytes long")
     return Checkpoint(origin, int(size), digest, tuple(extensions))
 
 
-def _base64(text: str, what: str) -> bytes:
+def decode_base64(text: str, what: str) -> bytes:
     """Decode standard base64, refusing every second spelling of the same bytes. Raises `NotVerified`."""
     try:
         decoded = base64.b64decode(text, validate=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from aboveboard.audit.merkle import HASH_BYTES, node_hash
-from aboveboard.errors import NotVerified
+from aboveboard.errors import NotFound, NotVerified
 
 WIDTH = 256
 HEIGHT = 8
@@ -115,7 +115,11 @@ class TileReader:
             if rows := self._kept.get(key):
                 self._kept.move_to_end(key)
                 return rows
-        rows = [parse_tile(self._fetch(tile_path(level, number, width)), width)]
+        try:
+            rows = [parse_tile(self._fetch(tile_path(level, number, width)), width)]
+        except NotFound:
+            # A log may delete a partial tile once the full one is there.
+            rows = [parse_tile(self._fetch(tile_path(level, number)), WIDTH)[:width]]
         while len(rows[-1]) > 1:
             below = rows[-1]
             rows.append([node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)])

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.audit_cases import decision, open_log
 
 from aboveboard.audit import AuditLog, Options
 from aboveboard.audit.committer import Settled
 from aboveboard.audit.journal import Disk, FileJournalReader, FileJournalWriter
 from aboveboard.audit.segment import Sealed
 from aboveboard.errors import AboveboardError, NotVerified, Overloaded, StorageFailed
-from audit_cases import decision, open_log
 
 QUICK = Options(retry_seconds=0.02)
 
@@ -231,7 +231,7 @@ def test_a_segment_that_cannot_be_begun_is_the_next_writers_trouble(tmp_path: Pa
         writer.write([sealed(3)])
     with pytest.raises(StorageFailed):
         writer.recover()
-    del disk.write  # type: ignore[misc]
+    del disk.write
     writer.recover()
     assert writer.write([sealed(4)]).batch == 2
     writer.close()

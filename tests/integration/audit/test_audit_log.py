@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.audit_cases import NOW, ORIGIN, ManualClock, approval, decision, open_log
 
 from aboveboard.audit import AsyncRecorder, AuditLog, Erased, Options, Query, events, verifier
 from aboveboard.audit.verifier import VerificationFailed
 from aboveboard.clock import timestamp
 from aboveboard.errors import Misuse, NotFound, NotVerified, Retained
-from audit_cases import NOW, ORIGIN, ManualClock, approval, decision, open_log
 
 WHO: dict[str, Any] = {"actor": "auditor@bank.example", "purpose": "test"}
 

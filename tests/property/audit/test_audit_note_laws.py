@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.audit_cases import decision, open_log
 
 from aboveboard.audit import note, verifier
 from aboveboard.audit.segment import (
@@ -23,7 +24,6 @@ from aboveboard.audit.segment import (
     encode_batch,
 )
 from aboveboard.errors import NotVerified
-from audit_cases import decision, open_log
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=20)
 good_names = names.filter(lambda name: "+" not in name and not any(c.isspace() for c in name))
@@ -67,7 +67,7 @@ def test_arbitrary_text_raises_our_errors_only(text: str) -> None:
         note.SigningKey.parse,
     ):
         with pytest.raises(NotVerified):
-            parse(text)  # type: ignore[operator]
+            parse(text)
     with pytest.raises(verifier.VerificationFailed):
         verifier.check_note(text, [], 0)
     with pytest.raises(verifier.VerificationFailed):
