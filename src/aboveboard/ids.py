@@ -8,12 +8,13 @@ import os
 from datetime import datetime
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = tuple(first + second for first in _CROCKFORD for second in _CROCKFORD)
 
 
 def new_id(prefix: str, moment: datetime) -> str:
     """Return `prefix` and a 26-character ULID: 48 bits of milliseconds, 80 random bits, sortable by time."""
     number = (int(moment.timestamp() * 1000) << 80) | int.from_bytes(os.urandom(10), "big")
-    return f"{prefix}-" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))
+    return f"{prefix}-" + "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -10, -10)])
 
 
 def subject_token(key: bytes, identifier: str) -> str:
@@ -22,7 +23,7 @@ def subject_token(key: bytes, identifier: str) -> str:
     The same person gets the same token wherever the key is the same, and nobody without the key can
     test a guess (GDPR art. 4(5), pseudonymisation).
     """
-    return "sub-" + hmac.new(key, identifier.encode(), hashlib.sha256).hexdigest()[:32]
+    return "sub-" + hmac.digest(key, identifier.encode(), "sha256").hex()[:32]
 
 
 def sha256_digest(content: bytes) -> str:

@@ -27,7 +27,8 @@ def decide(model: Model, row: NDArray[np.float64], *, locale: str) -> Decision:
     The words for the outcome follow from the model's purpose. A person who is referred is told the reasons too:
     the outcome is not the one they asked for.
     """
-    score = float(model.score(row[None, :])[0])
+    # What Model.score does for many rows, without arrays of one: the same operations in the same order.
+    score = float(model.calibration.apply(model.margin(row[None, :])[0]))
     if score >= model.approve_at:
         return Decision(model.outcome(score), score, ())
     return Decision(model.outcome(score), score, tuple(model.reasons(row, locale)))

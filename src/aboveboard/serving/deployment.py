@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aboveboard.errors import NotVerified, RequestRefused
 from aboveboard.models import Model, load_model
-from aboveboard.serving.cohort import UNASSIGNED
+from aboveboard.serving.cohort import Grouping
 from aboveboard.spec.load import parse_spec
-from aboveboard.spec.protected import ProtectedAttribute
 
 MODEL_FILES = "model/"
 SPEC_FILE = "model.yaml"
@@ -24,18 +23,18 @@ class Deployment:
     digest: str
     """The release's digest, which stands for everything that was signed and approved."""
     model: Model
-    protected: tuple[ProtectedAttribute, ...]
-    attributes: tuple[str, ...]
-    """The names of the protected attributes."""
+    grouping: Grouping
+    """The protected attributes, for counting."""
     jurisdictions: tuple[str, ...]
     retention: str
     """How long decisions are kept, an ISO 8601 duration."""
     human_review: str | None
     """Where a person can ask for a human to decide."""
 
-    def known(self, groups: Sequence[str]) -> dict[str, str] | None:
-        """Return the groups that are known by attribute, or None where none is."""
-        return {a: g for a, g in zip(self.attributes, groups, strict=True) if g is not UNASSIGNED} or None
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Return the names of the protected attributes."""
+        return self.grouping.attributes
 
     def jurisdiction(self, asked: str | None) -> str:
         """Return the jurisdiction of a request, by default the first the model was released for.
@@ -69,8 +68,7 @@ def deploy(digest: str, files: Mapping[str, bytes]) -> Deployment:
         name=spec.metadata.name,
         digest=digest,
         model=load_model(model_files),
-        protected=spec.spec.protected,
-        attributes=tuple(attribute.name for attribute in spec.spec.protected),
+        grouping=Grouping(spec.spec.protected),
         jurisdictions=spec.spec.jurisdictions,
         retention=spec.spec.retention.decisions,
         human_review=spec.spec.governance.human_review,

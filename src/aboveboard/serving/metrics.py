@@ -84,7 +84,11 @@ class Metrics(Collector):
 
     def of_release(self, model: str, release: str, track: str) -> ReleaseCounts:
         """Return the counts of a release on a track; they outlive a reload."""
-        return self._releases.setdefault((model, release, track), ReleaseCounts(model, release, track))
+        key = (model, release, track)
+        counts = self._releases.get(key)
+        if counts is None:
+            counts = self._releases[key] = ReleaseCounts(model, release, track)
+        return counts
 
     def refuse(self, code: str) -> None:
         """Count a request that got a problem document instead of a decision."""

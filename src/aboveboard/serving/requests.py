@@ -39,10 +39,13 @@ class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The same key with the same request gives the same decision, once."""
 
 
+_SCALARS = frozenset({bool, int, float, str, type(None)})
+
+
 def _decode_cohort(kind: type, value: Any) -> Any:
     if kind is not Cohort:
         raise NotImplementedError(kind)
-    if not isinstance(value, dict) or not all(isinstance(v, bool | int | float | str | None) for v in value.values()):
+    if value.__class__ is not dict or not _SCALARS.issuperset(map(type, value.values())):
         raise ValueError("Expected an object of attributes and their values")
     return Cohort(value)
 
@@ -134,15 +137,14 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _refuse_card_numbers(request: DecisionRequest) -> None:
-    texts = [v for v in request.features.values() if v.__class__ is str and len(v) >= SHORTEST]
-    if len(request.subject) >= SHORTEST:
-        texts.append(request.subject)
+    texts = [request.subject, *[value for value in request.features.values() if value.__class__ is str]]
     if request.cohort is not None:
-        texts.extend(request.cohort.texts())
+        texts += request.cohort.texts()
     if request.idempotency_key is not None:
         texts.append(request.idempotency_key)
-    if any(holds_card_number(text) for text in texts if isinstance(text, str)):
-        raise CardNumber(
-            "a field holds a payment card number",
-            hint="send a token of the card instead; card numbers do not enter the decision server",
-        )
+    for text in texts:
+        if len(text) >= SHORTEST and holds_card_number(text):
+            raise CardNumber(
+                "a field holds a payment card number",
+                hint="send a token of the card instead; card numbers do not enter the decision server",
+            )

@@ -12,7 +12,6 @@ from aboveboard.clock import Clock, timestamp
 from aboveboard.errors import AboveboardError
 from aboveboard.ids import new_id, subject_token
 from aboveboard.models import Reason
-from aboveboard.serving.cohort import groups_of
 from aboveboard.serving.decide import decide
 from aboveboard.serving.idempotency import Replays, Reply
 from aboveboard.serving.metrics import Metrics
@@ -48,8 +47,12 @@ class Answer(msgspec.Struct, frozen=True):
 class Journal(Protocol):
     """Where a decision is made durable before it is answered."""
 
+    def admit(self) -> None:
+        """Raise `Overloaded` when no more should be taken on."""
+        ...
+
     def submit(self, event: events.Event, settled: Callable[[Acknowledgement | AboveboardError], None]) -> None:
-        """Take an event; call `settled` once when it is durable or cannot be. Raises `Overloaded` and so on."""
+        """Take an event; call `settled` once when it is durable, or with what prevented it."""
         ...
 
 
@@ -81,6 +84,7 @@ class DecisionService:
         what is wrong with the request, `Overloaded` and `StorageFailed`; then `reply` is never called.
         """
         started = self._timer()
+        self._journal.admit()
         request = parse_decision(body)
         if request.idempotency_key is None:
             self._decide(request, reply, started)
@@ -102,7 +106,7 @@ class DecisionService:
         subject = subject_token(self._token_key, request.subject)
         track, deployment = tracks.choose(subject)
         jurisdiction = deployment.jurisdiction(request.jurisdiction)
-        groups = groups_of(request.cohort, deployment.protected)
+        groups = deployment.grouping.groups_of(request.cohort)
         row = deployment.model.encoding.encode(request.features)
         read = timer()
         locale = request.locale or DEFAULT_LOCALE
@@ -142,7 +146,7 @@ class DecisionService:
                 jurisdiction=jurisdiction,
                 locale=locale,
                 features=request.features,
-                cohort=deployment.known(groups),
+                cohort=deployment.grouping.known(groups),
                 score=decision.score,
                 outcome=decision.outcome,
                 reasons=[reason.code for reason in decision.reasons],

@@ -89,7 +89,13 @@ def test_reads_the_file_and_refuses_a_careless_one(tmp_path: Path) -> None:
     with pytest.raises(NotVerified, match="others can write"):
         load_clients(path)
     path.chmod(0o600)
-    for wrong in ({"clients": [record, record]}, {"clients": [{**record, "roles": ["god"]}]}, [], {"clients": 1}):
+    damaged: list[object] = [
+        {"clients": [record, record]},
+        {"clients": [{**record, "roles": ["god"]}]},
+        [],
+        {"clients": 1},
+    ]
+    for wrong in damaged:
         path.write_bytes(msgspec.json.encode(wrong))
         with pytest.raises(NotVerified):
             load_clients(path)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from aboveboard.errors import RequestRefused
-from aboveboard.serving.cohort import Cohort, groups_of
+from aboveboard.serving.cohort import Cohort, Grouping
 from aboveboard.spec.protected import ProtectedAttribute
 
 PROTECTED = [
@@ -28,6 +28,9 @@ PROTECTED = [
 ]
 
 
+GROUPING = Grouping(PROTECTED)
+
+
 @pytest.mark.parametrize(
     ("values", "groups"),
     [
@@ -38,20 +41,22 @@ PROTECTED = [
         ({"sex": "1"}, ("male", "unassigned")),
         ({"sex": None, "age": "forty"}, ("unassigned", "unassigned")),
         ({"sex": 9}, ("unassigned", "unassigned")),
+        ({"sex": True, "age": True}, ("unassigned", "unassigned")),
+        ({"sex": 1.5}, ("unassigned", "unassigned")),
     ],
 )
 def test_assigns_groups(values: dict[str, str | int | float | None], groups: tuple[str, ...]) -> None:
-    assert groups_of(Cohort(values), PROTECTED) == groups
+    assert GROUPING.groups_of(Cohort(dict(values))) == groups
 
 
 def test_no_cohort_is_unassigned() -> None:
-    assert groups_of(None, PROTECTED) == ("unassigned", "unassigned")
+    assert GROUPING.groups_of(None) == ("unassigned", "unassigned")
 
 
 @pytest.mark.parametrize("values", [{"shoe-size": 43}, {"sex": 1, "SEX": 2}, {"sex": 1, "x": 1}])
 def test_refuses_undeclared_or_repeated_attributes(values: dict[str, int]) -> None:
     with pytest.raises(RequestRefused):
-        groups_of(Cohort(values), PROTECTED)
+        GROUPING.groups_of(Cohort(dict(values)))
 
 
 def test_a_cohort_is_nothing_a_model_could_encode() -> None:
