@@ -88,8 +88,7 @@ def approved(demo: Demo, rows: NDArray[np.float64], spec: ModelSpec) -> NDArray[
     margin = np.asarray(booster(files).predict(rows, raw_score=True))
     calibration = json.loads(files["model.json"])["calibration"]
     score = 1 / (1 + np.exp(-(calibration["slope"] * margin + calibration["intercept"])))
-    decided: NDArray[np.bool_] = score >= spec.spec.decision.approve_at
-    return decided
+    return np.asarray(score >= spec.spec.decision.approve_at)
 
 
 def booster(files: dict[str, bytes]) -> lightgbm.Booster:
@@ -154,7 +153,8 @@ def test_reasons_are_what_shap_computes(demo: Demo, rows: NDArray[np.float64]) -
     some = rows[:500]
     theirs = explainer.shap_values(some, check_additivity=False)
     ours = model.attribute(some)
-    np.testing.assert_allclose(ours, theirs, atol=1e-9)
+    # shap sums in single precision somewhere on its way: its own values miss f(x) - f(reference) by up to 3e-7.
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
     np.testing.assert_allclose(ours.sum(axis=1), model.margin(some) - model.margin(reference[None, :]), atol=1e-9)
 
 
