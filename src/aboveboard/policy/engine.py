@@ -60,7 +60,7 @@ class Engine:
         canonical = canonical_json(dict(facts))
         purpose = _purpose(facts)
         results = [self._whole(facts), self._covered(facts)]
-        for pack, answers in zip(self._packs, self._all_answers(canonical.decode()), strict=True):
+        for pack, answers in zip(self._packs, self._all_answers(facts), strict=True):
             results.extend(_judge_pack(pack, answers, purpose, as_of))
         return GateVerdict(
             verdict=_verdict(results),
@@ -71,11 +71,11 @@ class Engine:
             results=tuple(results),
         )
 
-    def _all_answers(self, term: str) -> list[dict[str, Any] | RegoFailed]:
+    def _all_answers(self, facts: Mapping[str, Any]) -> list[dict[str, Any] | RegoFailed]:
         """Return, for each pack, what its rules answered or why they did not."""
         try:
             if self._rego is not None:
-                self._rego.consider(term)
+                self._rego.consider(dict(facts))
         except RegoFailed as error:
             return [error for _ in self._packs]
         return [self._broken.get(pack.name) or self._answers(pack) for pack in self._packs]

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from aboveboard.canonical import canonical_json
 
 ENGINE = "rego-cpp"
 LIBRARY = Path(__file__).parent / "packs" / "library.rego"
@@ -52,12 +55,12 @@ class CompiledRego:
             messages = "; ".join(dict.fromkeys(_messages(self._bundle.node())))
             raise RegoFailed(f"does not compile: {messages or 'the engine did not say why'}")
 
-    def consider(self, term: str) -> None:
-        """Take on the facts that the next answers are about, given as canonical JSON. Raises `RegoFailed`."""
+    def consider(self, facts: Any) -> None:
+        """Take on the facts that the next answers are about. Raises `RegoFailed`."""
         from regopy import RegoError
 
         try:
-            self._interpreter.set_input_term(term)
+            self._interpreter.set_input_term(canonical_json(_readable(facts)).decode())
         except RegoError as error:
             raise RegoFailed("the engine did not take the facts") from error
 
@@ -75,6 +78,21 @@ class CompiledRego:
         if not output.ok():
             raise RegoFailed("; ".join(dict.fromkeys(_messages(output.node()))) or "stopped without saying why")
         return _object(str(output))
+
+
+def _readable(node: Any) -> Any:
+    """Return the facts without what the engine misreads: numbers below 2.2e-308 become 0, and blank text empty.
+
+    A p-value may be that small. White space is escaped in the term and stays so inside the engine, where trimming
+    does not find it.
+    """
+    if isinstance(node, dict):
+        return {key: _readable(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_readable(value) for value in node]
+    if isinstance(node, str):
+        return "" if node.isspace() else node
+    return 0.0 if isinstance(node, float) and abs(node) < sys.float_info.min else node
 
 
 def _entrypoint(package: str) -> str:
