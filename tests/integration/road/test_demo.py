@@ -85,10 +85,11 @@ def favourable(held_out: pl.DataFrame) -> NDArray[np.bool_]:
 def approved(demo: Demo, rows: NDArray[np.float64], spec: ModelSpec) -> NDArray[np.bool_]:
     """Decide with LightGBM's own library and the published calibration, not with our scoring."""
     files = demo.model_files(demo.champion)
-    margin = np.asarray(booster(files).predict(rows, raw_score=True))
+    margin: NDArray[np.float64] = np.asarray(booster(files).predict(rows, raw_score=True))
     calibration = json.loads(files["model.json"])["calibration"]
     score = 1 / (1 + np.exp(-(calibration["slope"] * margin + calibration["intercept"])))
-    return np.asarray(score >= spec.spec.decision.approve_at)
+    decided: NDArray[np.bool_] = np.asarray(score >= spec.spec.decision.approve_at, dtype=np.bool_)
+    return decided
 
 
 def booster(files: dict[str, bytes]) -> lightgbm.Booster:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from data_cases import FEATURES, load, loans, make_spec, put, refusal
+from tests.unit.data.data_cases import FEATURES, load, loans, make_spec, put, refusal
 
 from aboveboard.errors import DataRefused
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from data_cases import loans, make_spec, refusal
+from tests.unit.data.data_cases import loans, make_spec, refusal
 
 from aboveboard.data.source import read_source
 from aboveboard.errors import DataRefused

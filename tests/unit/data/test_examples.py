@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from data_cases import KEY, clock
+from tests.unit.data.data_cases import KEY, clock
 
 from aboveboard.data import load_dataset
 from aboveboard.spec import load_spec

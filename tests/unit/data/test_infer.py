@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from data_cases import KEY, clock, loans
+from tests.unit.data.data_cases import KEY, clock, loans
 
 from aboveboard.data import Dataset, load_dataset
 from aboveboard.data.infer import infer_spec

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import polars as pl
-from data_cases import FEATURES, load, loans, make_spec
+from tests.unit.data.data_cases import FEATURES, load, loans, make_spec
 
 from aboveboard.data import Lineage
 from aboveboard.data.lineage import content_digest, write_lineage

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from data_cases import KEY, load, loans, make_spec, put, refusal
+from tests.unit.data.data_cases import KEY, load, loans, make_spec, put, refusal
 
 from aboveboard.data.protection import count_card_numbers, iban_valid, luhn_valid, resembles, tokenise
 from aboveboard.ids import subject_token

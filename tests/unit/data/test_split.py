@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from data_cases import load, loans, make_spec, refusal
+from tests.unit.data.data_cases import load, loans, make_spec, refusal
 
 from aboveboard.data.split import divide, position
 from aboveboard.errors import DataRefused

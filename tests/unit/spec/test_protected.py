@@ -27,7 +27,8 @@ AGE = ProtectedAttribute.model_validate(
 
 
 @pytest.mark.parametrize(
-    ("value", "group"), [(1, "male"), ("1", "male"), (1.0, "male"), (1.5, None), (2, "female"), ("f", "female"), (3, None), (None, None)]
+    ("value", "group"),
+    [(1, "male"), ("1", "male"), (1.0, "male"), (1.5, None), (2, "female"), ("f", "female"), (3, None), (None, None)],
 )
 def test_listed_values(value: float | str | None, group: str | None) -> None:
     assert SEX.group_of(value) == group
