@@ -78,7 +78,8 @@ def rows(held_out: pl.DataFrame, spec: ModelSpec) -> NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def favourable(held_out: pl.DataFrame) -> NDArray[np.bool_]:
-    return held_out["default_payment_next_month"].to_numpy() == 0
+    pays: NDArray[np.bool_] = held_out["default_payment_next_month"].to_numpy() == 0
+    return pays
 
 
 @pytest.fixture(scope="module")
