@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,7 +38,8 @@ class Output:
         self.console.print(text)
 
     def next(self, command: str, why: str = "") -> None:
-        """Print the command a person would most likely run now."""
+        """Print the command a person would most likely run now, by the name under which they can call it."""
+        command = command.replace("aboveboard", _program(), 1)
         self.console.print(
             f"[dim]next:[/] [bold]{escape(command)}[/]" + (f"  [dim]# {escape(why)}[/]" if why else "")
         )
@@ -69,6 +71,14 @@ class Output:
                 self._errors.print(f"  [red]•[/] {escape(str(problem))}")
         if error.hint:
             self._errors.print(f"[dim]hint:[/] {escape(error.hint)}")
+
+
+def _program() -> str:
+    """Return what to type for `aboveboard`: inside a checkout it is often not on the path."""
+    if shutil.which("aboveboard"):
+        return "aboveboard"
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "aboveboard" else f"{Path(sys.executable).name} -m aboveboard"
 
 
 def short(path: Path) -> str:
