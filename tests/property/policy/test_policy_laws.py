@@ -203,7 +203,10 @@ def echoing(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1), number=st.floats(-1e12, 1e12, allow_subnormal=False))
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    number=st.floats(-1e12, 1e12, allow_subnormal=False),
+)
 def test_text_and_numbers_come_through_the_engine_as_they_are(echoing: Engine, text: str, number: float) -> None:
     assume(text.strip())
     result = next(r for r in echoing.judge({"text": text, "number": number}, LATE).results if r.rule == "echo-a")
