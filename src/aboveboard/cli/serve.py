@@ -32,8 +32,11 @@ def command(ctx: click.Context, release: str, host: str, port: int, as_json: boo
     workspace = Workspace.of(ctx)
 
     def ready(url: str, deployment: Deployment) -> None:
-        out.say(f"[green]✓[/] serving [bold]{escape(deployment.name)}[/] {deployment.digest[:19]} at {url}")
-        out.say(f"  POST {url}/v1/decisions · {url}/openapi.json · {url}/metrics  [dim](Ctrl-C stops)[/]")
+        # In one write: whoever started this process may read one line and go away.
+        out.say(
+            f"[green]✓[/] serving [bold]{escape(deployment.name)}[/] {deployment.digest[:19]} at {url}\n"
+            f"  POST {url}/v1/decisions · {url}/openapi.json · {url}/metrics  [dim](Ctrl-C stops)[/]"
+        )
         out.document({"url": url, "model": deployment.name, "release": deployment.digest})
 
     serve(
