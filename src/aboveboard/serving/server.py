@@ -8,6 +8,7 @@ import gc
 import ipaddress
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.http import DecisionEndpoint
 from aboveboard.serving.lane import LaneProtocol
 from aboveboard.serving.metrics import Metrics
-from aboveboard.serving.recorder import Recorder
+from aboveboard.serving.recorder import LARGEST_BACKLOG, Recorder
 from aboveboard.serving.routes import Routes
 from aboveboard.serving.service import DecisionService
 from aboveboard.serving.tracks import TrackPlan, Tracks
@@ -58,6 +59,8 @@ class ServerOptions:
     """The name of the audit log on its checkpoints."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     drain_seconds: int = DRAIN_SECONDS
+    largest_backlog: int = LARGEST_BACKLOG
+    """Decisions on their way to the disk, beyond which more are answered 503."""
     lane: bool = True
     """Whether decisions bypass ASGI (see lane.py); off, they are answered by the ASGI application alike."""
 
@@ -94,12 +97,23 @@ def serve(
         tracks = load_tracks(options.plan, store, {})
         token_key = secret_bytes(home.subject_key)
         with AuditLog.open(home.audit, keys=home.keys, origin=options.origin, clock=clock, writer="server") as log:
-            node = Node(tracks, store, log, access=access, token_key=token_key, clock=clock, timer=timer)
+            node = Node(
+                tracks,
+                store,
+                log,
+                access=access,
+                token_key=token_key,
+                clock=clock,
+                timer=timer,
+                largest_backlog=options.largest_backlog,
+            )
             log.start(interval=options.checkpoint_seconds)
             # Everything loaded so far stays for good: the collector need not look at it again (a full collection
             # would stop the server for a tenth of a second).
             gc.collect()
             gc.freeze()
+            # The loop shares the interpreter with the threads that seal and publish: it must not wait long for it.
+            sys.setswitchinterval(0.001)
             _Uvicorn(node, options, lambda: on_ready(url_of(listener), tracks.champion)).run(sockets=[listener])
 
 
@@ -116,6 +130,7 @@ class Node:
         token_key: bytes,
         clock: Clock,
         timer: Callable[[], float],
+        largest_backlog: int = LARGEST_BACKLOG,
     ) -> None:
         self.recorder: Recorder
         self.service: DecisionService
@@ -125,6 +140,7 @@ class Node:
         self._token_key = token_key
         self._clock = clock
         self._timer = timer
+        self._largest_backlog = largest_backlog
         routes = Routes(
             log=log,
             control=self.control,
@@ -143,7 +159,7 @@ class Node:
     @contextlib.asynccontextmanager
     async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
         """Take up the event loop; at the end, wait until everything handed to the journal is durable."""
-        self.recorder = Recorder(self._log, timer=self._timer)
+        self.recorder = Recorder(self._log, timer=self._timer, largest_backlog=self._largest_backlog)
         self.service = DecisionService(
             self.control.tracks,
             self.recorder,

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,14 +52,15 @@ class Server:
         return self.process.wait(timeout=30)
 
 
-def launch(home: Home, **options: Any) -> subprocess.Popen[str]:
-    """Start a server's process without waiting for it."""
+def launch(home: Home, *, before: Callable[[], None] | None = None, **options: Any) -> subprocess.Popen[str]:
+    """Start a server's process without waiting for it; `before` is called in it first."""
     return subprocess.Popen(
         [sys.executable, "-W", "error", Path(__file__).with_name("launch.py"), str(home.root), json.dumps(options)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=before,
     )
 
 
