@@ -12,11 +12,10 @@ from aboveboard.spec.data import DataSpec, Feature
 from aboveboard.spec.decision import Algorithm, DecisionSpec, EvaluationSpec
 from aboveboard.spec.operation import Governance, Monitoring, Retention, Rollout, Serving
 from aboveboard.spec.protected import ProtectedAttribute
+from aboveboard.spec.reading import DISAGREEMENT
 from aboveboard.spec.types import LegalBasis, Materiality, Name, Origin, Purpose, Strict, Text, Texts
 
 API_VERSION = "aboveboard.dev/v1alpha1"
-DISAGREEMENT = "disagreement"
-"""The type of the validation error whose context lists, under `found`, where parts of the spec disagree."""
 
 
 class Metadata(Strict):
