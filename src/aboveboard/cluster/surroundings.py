@@ -1,0 +1,122 @@
+"""What is around a decision service: who may call it, whom it may call, and which other systems serve it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from aboveboard.cluster.placement import LabelKey, LabelValue, ObjectName
+from aboveboard.spec.types import Strict
+
+Label = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=63)]
+Host = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", max_length=253)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Cidr = Annotated[str, Field(pattern=r"^[0-9a-f.:]{2,39}/[0-9]{1,3}$", max_length=43)]
+
+
+class Access(Strict):
+    """The secrets a decision server needs. They are mounted as files and appear nowhere else."""
+
+    subject_key_secret: ObjectName
+    """Key `subject.key`: the 32 bytes that turn identifiers into tokens; the same for every pod of a model."""
+    clients_secret: ObjectName
+    """Key `clients.json`: API keys, hashed, and roles."""
+
+
+class Peer(Strict):
+    """Pods that may call, in one namespace."""
+
+    namespace: Label
+    pod_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=8)] = {}
+    """All pods of the namespace where none are named."""
+    service_account: ObjectName | None = None
+    """Who they are to the mesh; with Istio only named accounts may call."""
+
+
+class Destination(Strict):
+    """Something pods may call: an address range, or pods in a namespace."""
+
+    name: Label
+    port: Port
+    cidr: Cidr | None = None
+    namespace: Label | None = None
+    pod_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=8)] = {}
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.cidr is None) == (self.namespace is None):
+            raise ValueError("name either a cidr or a namespace")
+        if self.pod_labels and self.namespace is None:
+            raise ValueError("podLabels need a namespace")
+        return self
+
+
+class Network(Strict):
+    """Who may call and who may be called. What is not named is denied."""
+
+    callers: Annotated[tuple[Peer, ...], Field(max_length=32)] = ()
+    destinations: Annotated[tuple[Destination, ...], Field(max_length=32)] = ()
+    """The release registry above all; also databases, key services, brokers."""
+
+
+class Istio(Strict):
+    """Traffic by Istio: mutual TLS, strict; only named callers."""
+
+    hosts: Annotated[tuple[Host, ...], Field(max_length=8)] = ()
+    """Names outside the mesh, answered at the gateways."""
+    gateways: Annotated[tuple[Annotated[str, Field(max_length=317)], ...], Field(max_length=4)] = ()
+    """`namespace/name` of Istio gateways that let those hosts in."""
+    gateway_service_accounts: Annotated[tuple[Annotated[str, Field(max_length=317)], ...], Field(max_length=4)] = ()
+    """`namespace/name` of the accounts those gateways run as."""
+    trust_domain: Host = "cluster.local"
+
+
+class Gateway(Strict):
+    """Traffic by the Gateway API."""
+
+    name: ObjectName
+    namespace: Label
+    section: Label | None = None
+    hosts: Annotated[tuple[Host, ...], Field(max_length=8)] = ()
+
+
+class Prometheus(Strict):
+    """Metrics and alerts by the Prometheus operator."""
+
+    address: Annotated[str, Field(pattern=r"^https?://[a-z0-9.:-]{1,253}(/.*)?$", max_length=512)]
+    """Where queries are answered, for KEDA and Argo Rollouts."""
+    namespace: Label = "monitoring"
+    """Where Prometheus runs: its pods may scrape."""
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=8)] = {}
+    """Labels by which your Prometheus selects its monitors and rules."""
+
+
+class Keda(Strict):
+    """Scaling by KEDA, straight from Prometheus; without it a HorizontalPodAutoscaler asks the metrics adapter."""
+
+    cooldown_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
+
+
+class VerticalPodAutoscaler(Strict):
+    """Recommendations for resources. They are only recommended: a changed request would restart pods."""
+
+    mode: Literal["recommend"] = "recommend"
+
+
+class ArgoRollouts(Strict):
+    """Roll-outs in separate pods by Argo Rollouts."""
+
+    verdict_every_seconds: Annotated[int, Field(ge=10, le=3600)] = 60
+    """How often the verdict metric is read."""
+
+
+class Integrations(Strict):
+    """Which other systems this cluster has. Nothing is assumed: without any, plain Kubernetes objects are made."""
+
+    istio: Istio | None = None
+    gateway: Gateway | None = None
+    prometheus: Prometheus | None = None
+    keda: Keda | None = None
+    vertical_pod_autoscaler: VerticalPodAutoscaler | None = None
+    argo_rollouts: ArgoRollouts | None = None
