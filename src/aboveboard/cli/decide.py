@@ -18,6 +18,10 @@ from aboveboard.cli.workspace import Workspace
 from aboveboard.errors import AboveboardError, Misuse, NotFound
 from aboveboard.serving.deployment import Deployment, deploy
 from aboveboard.serving.service import Answer
+from aboveboard.spec import ModelSpec
+from aboveboard.spec.load import parse_spec
+
+_TABLES = (".csv", ".parquet")
 
 
 @click.command(name="decide")
@@ -29,8 +33,9 @@ from aboveboard.serving.service import Answer
 def command(ctx: click.Context, release: str, requests: Path | None, template: bool, as_json: bool) -> int:
     """Decide about one applicant, or a file of them, with reasons and a receipt for each.
 
-    FILE holds requests as the server takes them: one JSON object, or one on each line; `-` reads standard input.
-    Each decision is made durable in the log, as the server does. Exit code 65 when a request was refused.
+    FILE holds requests as the server takes them, one JSON object or one on each line (`-` reads standard input).
+    Or it is a table (.csv, .parquet) with the columns of the model's data; the target need not be there. Each
+    decision is in the log before it is shown. Exit code 65 when a request was refused.
     """
     from aboveboard.serving.local import decide_here
 
@@ -43,7 +48,8 @@ def command(ctx: click.Context, release: str, requests: Path | None, template: b
         return exits.PASS
     if requests is None:
         raise Misuse("no file of requests was named", hint=f"aboveboard decide {release} --template > request.json")
-    bodies = _bodies(requests)
+    spec = parse_spec(verified.files["model.yaml"].decode(), name="model.yaml")
+    bodies = _rows(spec, requests) if requests.suffix.lower() in _TABLES else _bodies(requests)
     with workspace.log() as log:
         answers = decide_here(deployment, log, bodies, token_key=workspace.token_key(), clock=workspace.clock)
     refusals = [answer for answer in answers if isinstance(answer, AboveboardError)]
@@ -57,6 +63,16 @@ def command(ctx: click.Context, release: str, requests: Path | None, template: b
         {"decisions": [a.as_dict() if isinstance(a, AboveboardError) else msgspec.to_builtins(a) for a in answers]}
     )
     return exits.for_error(refusals[0]) if refusals else exits.PASS
+
+
+def _rows(spec: ModelSpec, path: Path) -> list[bytes]:
+    """Return a request for each row of a table."""
+    from aboveboard.data.applicants import read_applicants
+
+    return [
+        msgspec.json.encode({"subject": person.subject, "features": person.features, "cohort": person.cohort})
+        for person in read_applicants(spec, path)
+    ]
 
 
 def _bodies(path: Path) -> list[bytes]:

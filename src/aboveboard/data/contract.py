@@ -85,14 +85,15 @@ def _read_features(frame: pl.DataFrame, spec: Spec, checked: Checked) -> None:
             )
             continue
         source = frame[feature.name]
-        converted = _convert(source, feature)
+        converted = convert_feature(source, feature)
         checked.columns[feature.name] = converted.values
         checked.problems += _type_problems(source, converted, feature)
         checked.problems += _range_problems(converted.values, feature)
         checked.problems += _missing_problems(source, feature)
 
 
-def _convert(series: pl.Series, feature: Feature) -> Converted:
+def convert_feature(series: pl.Series, feature: Feature) -> Converted:
+    """Return a feature's values in their declared type, and where they do not fit it."""
     match feature.type:
         case FeatureType.NUMBER:
             return conversion.to_number(series)
@@ -133,7 +134,7 @@ def _spelling_hint(source: pl.Series, offending: pl.Series, feature: Feature) ->
     if source.dtype != pl.String:
         return f"the file has the type {source.dtype}; change the declared type, or write null for a missing value"
     trimmed = offending.str.strip_chars()
-    if not _convert(trimmed, feature).failed.any():
+    if not convert_feature(trimmed, feature).failed.any():
         return "there are spaces around the values; remove them"
     if offending.n_unique() <= 3 and not trimmed.str.contains("[0-9]").any():
         return "if that is how a missing value is spelled, add the spelling to data.source.nullValues"

@@ -65,7 +65,7 @@ def read_protected(frame: pl.DataFrame, spec: Spec, checked: Checked) -> None:
         source = frame[attribute.column]
         values = checked.columns.get(attribute.column)  # a protected feature keeps the feature's type
         if values is None:
-            converted = _convert_protected(source, attribute)
+            converted = convert_protected(source, attribute)
             values = checked.columns[attribute.column] = converted.values
             if converted.failed.any():
                 checked.problems.append(_unreadable(converted.failed, attribute))
@@ -83,7 +83,8 @@ def _unreadable(failed: pl.Series, attribute: ProtectedAttribute) -> Problem:
     )
 
 
-def _convert_protected(source: pl.Series, attribute: ProtectedAttribute) -> Converted:
+def convert_protected(source: pl.Series, attribute: ProtectedAttribute) -> Converted:
+    """Return the values of a protected attribute as its groups list them, and where they do not fit."""
     listed = [value for group in attribute.groups for value in group.values or ()]
     if listed:
         return conversion.like(source, listed)

@@ -92,6 +92,18 @@ def test_from_a_strangers_file_to_a_served_decision(shell: Shell) -> None:
     assert decided["outcome"] == "decline"
     assert 1 <= len(decided["reasons"]) <= 4
 
+    people = pl.read_csv(shell.cwd / "loans.csv").drop("approved").head(50)
+    people.write_csv(shell.cwd / "people.csv")
+    batch = shell.json("decide", release, "people.csv")["decisions"]
+    assert len(batch) == 50
+    assert {decision["outcome"] for decision in batch} <= {"approve", "refer", "decline"}
+    spoilt = people.with_columns(
+        home=pl.when(pl.col("customer_id") == "C000007").then(pl.lit("castle")).otherwise("home")
+    )
+    spoilt.write_csv(shell.cwd / "people.csv")
+    refused = shell.json("decide", release, "people.csv", code=65)["decisions"]
+    assert [number for number, decision in enumerate(refused) if "code" in decision] == [7]
+
     port = free_port()
     with subprocess.Popen(
         [sys.executable, "-m", "aboveboard", "--home", shell.home, "serve", release, "--port", str(port)],
