@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,9 +19,35 @@ if TYPE_CHECKING:
 @click.argument("release")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers to other machines, too.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free port.")
+@click.option(
+    "--clients",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="API keys and roles; without it, only this machine is answered.",
+)
+@click.option("--challenger", metavar="RELEASE", help="A release that decides about a share of the people.")
+@click.option(
+    "--weight",
+    type=click.FloatRange(0, 100),
+    default=0.0,
+    show_default=True,
+    help="The challenger's share, in per cent.",
+)
+@click.option(
+    "--shadow", "shadows", metavar="RELEASE", multiple=True, help="A release that scores, and answers nobody."
+)
 @json_option
 @click.pass_context
-def command(ctx: click.Context, release: str, host: str, port: int, as_json: bool) -> None:
+def command(
+    ctx: click.Context,
+    release: str,
+    host: str,
+    port: int,
+    clients: Path | None,
+    challenger: str | None,
+    weight: float,
+    shadows: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Answer decisions over HTTP from a verified release.
 
     RELEASE is a digest, the beginning of one, or a model's name for its newest release. A release that is unsigned,
@@ -41,7 +68,16 @@ def command(ctx: click.Context, release: str, host: str, port: int, as_json: boo
 
     serve(
         workspace.home,
-        ServerOptions(release=release, host=host, port=port, origin=ORIGIN),
+        ServerOptions(
+            release=release,
+            challenger=challenger,
+            weight=weight,
+            shadows=shadows,
+            clients=clients,
+            host=host,
+            port=port,
+            origin=ORIGIN,
+        ),
         actor=workspace.actor,
         clock=workspace.clock,
         on_ready=ready,
