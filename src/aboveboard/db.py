@@ -6,6 +6,8 @@ Errors of the driver become `StorageFailed`. Which tables there are is each pack
 from __future__ import annotations
 
 import fcntl
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from aboveboard.errors import Conflict, StorageFailed
+from aboveboard.errors import Conflict, Misuse, StorageFailed
 from aboveboard.files import storage_errors
 
 _BUSY_SECONDS = 30
@@ -23,8 +25,9 @@ _BUSY_SECONDS = 30
 class Database:
     """One database, with short read and write transactions."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, locks: Path | None = None) -> None:
         self._engine = engine
+        self._locks = locks
         self.name = name
 
     @classmethod
@@ -58,7 +61,7 @@ class Database:
             writing = connection.get_execution_options().get("aboveboard_writing")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
-        database = cls(engine, path.name)
+        database = cls(engine, path.name, path.parent)
         with storage_errors(path), path.with_name(path.name + ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             database.migrate(migrations, head)
@@ -67,16 +70,22 @@ class Database:
     @classmethod
     def postgresql(cls, url: str, *, migrations: Path, head: str, schema: str) -> Database:
         """Open schema `schema` of the PostgreSQL database at `url`, migrating it to revision `head`."""
-        engine = create_engine(
-            url, pool_pre_ping=True, connect_args={"options": f"-csearch_path={schema} -csynchronous_commit=on"}
-        )
-        database = cls(engine, f"postgresql schema {schema}")
-        with database.writing() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"schema {schema}"})
-            connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
-        with database.writing() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"migrate {schema}"})
-            database.migrate(migrations, head, connection)
+        try:
+            engine = create_engine(
+                url,
+                pool_pre_ping=True,
+                connect_args={"options": f"-csearch_path={schema} -csynchronous_commit=on", "connect_timeout": 10},
+            )
+        except (SQLAlchemyError, ImportError) as error:
+            raise Misuse(
+                "not the address of a PostgreSQL database",
+                hint="write postgresql+psycopg://user@host/database, and install aboveboard[postgres]",
+            ) from error
+        database = cls(engine, schema)
+        with database.lock("migration"):
+            with database.writing() as connection:
+                connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
+            database.migrate(migrations, head)
         return database
 
     @property
@@ -101,23 +110,66 @@ class Database:
             with connection.begin():
                 yield connection
 
-    def forget_deleted(self) -> None:
-        """Leave nothing of deleted rows in the files: empty SQLite's write-ahead log (a no-op elsewhere)."""
-        if self.dialect != "sqlite":
+    @contextmanager
+    def lock(self, name: str, *, shared: bool = False) -> Iterator[None]:
+        """Hold the lock `name` among all processes that use this database, alone or with other sharers.
+
+        Beside a SQLite file these are lock files; in PostgreSQL, advisory locks. Whoever waits to be alone is not
+        overtaken without end by sharers who come later. Not re-entrant. Raises `StorageFailed`.
+        """
+        if self._locks is None:
+            take = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+            key = {"name": f"{self.name} {name}"}
+            with self._errors(), self._engine.connect() as connection, connection.begin():
+                connection.execute(text(f"SELECT {take}(hashtextextended(:name, 0))"), key)
+                yield
             return
+        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        gate, door = (self._locks / f"{name}-gate.lock", self._locks / f"{name}.lock")
+        with storage_errors(door):
+            outer, inner = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in (gate, door))
+        try:
+            # The kernel lets sharers overtake whoever waits to be alone; at the gate they queue up behind.
+            fcntl.flock(outer, mode)
+            fcntl.flock(inner, mode)
+            fcntl.flock(outer, fcntl.LOCK_UN)
+            yield
+        finally:
+            os.close(inner)
+            os.close(outer)
+
+    def forget_deleted(self) -> None:
+        """Leave nothing of deleted rows in the database's own files.
+
+        Empties SQLite's write-ahead log; vacuums PostgreSQL, whose archived log and backups are beyond our reach
+        and are dealt with by key rotation (see the runbook). Raises `Conflict` while a reader stands in the way.
+        """
         with self._errors(), self._engine.connect() as connection:
             raw: Any = connection.connection.dbapi_connection
-            busy = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        if busy:
-            raise Conflict(f"{self.name}: a long-running reader keeps deleted rows in the write-ahead log")
+            if self.dialect == "postgresql":
+                raw.autocommit = True
+                try:
+                    raw.execute("VACUUM")
+                finally:
+                    raw.autocommit = False
+                return
+            # SQLite does not wait where another process is just doing the same.
+            deadline = time.monotonic() + _BUSY_SECONDS
+            while raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.01)
+            else:
+                return
+        raise Conflict(f"{self.name}: a long-running reader keeps deleted rows in the write-ahead log")
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
-    def migrate(self, migrations: Path, head: str, connection: Connection | None = None) -> None:
+    def migrate(self, migrations: Path, head: str) -> None:
         """Bring the schema to revision `head`, which costs one query where it is there already."""
-        if self._revision(connection) == head:
+        if self._revision() == head:
             return
         # Imported here because it takes a while, and all but the first opening do without it.
         from alembic import command
@@ -125,27 +177,18 @@ class Database:
 
         config = Config()
         config.set_main_option("script_location", str(migrations))
-        with self._errors():
-            if connection is not None:
-                config.attributes["connection"] = connection
-                command.upgrade(config, head)
-                return
-            with self._engine.connect() as own, own.execution_options(aboveboard_writing=True).begin():
-                config.attributes["connection"] = own
-                command.upgrade(config, head)
+        with self.writing() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, head)
 
-    def _revision(self, connection: Connection | None) -> str | None:
-        query = text("SELECT version_num FROM alembic_version")
+    def _revision(self) -> str | None:
         try:
-            if connection is not None:
-                with connection.begin_nested():
-                    return connection.execute(query).scalar()
-            with self._engine.connect() as own, own.begin():
-                return own.execute(query).scalar()
+            with self._engine.connect() as connection, connection.begin():
+                return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         except (OperationalError, ProgrammingError) as error:
             if "no such table" in str(error.orig) or "does not exist" in str(error.orig):
                 return None
-            raise StorageFailed(f"{self.name}: {error.orig}", hint="check the file and its permissions") from error
+            raise StorageFailed(f"{self.name}: {error.orig}", hint="check that it can be reached and read") from error
         except DBAPIError as error:
             raise StorageFailed(f"{self.name}: {error.orig}", hint="is this file a database of ours?") from error
 

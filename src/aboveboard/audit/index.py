@@ -179,7 +179,7 @@ class Index:
                     row["kind"] = None
             rows.append(row)
         with self._database.writing() as connection:
-            if connection.execute(select(tables.tree.c.indexed)).scalar() != start:
+            if connection.execute(select(tables.tree.c.indexed).with_for_update()).scalar() != start:
                 return  # another process was faster
             self._intern(connection, rows)
             connection.execute(insert(tables.entry), rows)

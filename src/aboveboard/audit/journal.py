@@ -79,6 +79,9 @@ class JournalReader(Protocol):
     def batch(self, name: str, place: Place) -> Batch:
         """Return the batch that begins at `place`. Raises `NotVerified` when it is not there unharmed."""
 
+    def close(self) -> None:
+        """Give up what reading holds on to."""
+
 
 class Disk:
     """The system calls a journal stands on; tests put failing ones in their place."""
@@ -340,6 +343,9 @@ class FileJournalReader:
         if batch is None:
             raise NotVerified(f"journal {name}: no batch at byte {place.offset} of segment {place.segment}")
         return batch
+
+    def close(self) -> None:
+        """Do nothing: no file is kept open."""
 
     def _end_of(self, directory: Path, number: int, numbers: Sequence[int]) -> int | None:
         """Return where a finished segment ends by the word of the next one's header; None for the last segment."""

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
-from aboveboard.audit import tables
 from aboveboard.audit.committer import Acknowledgement, Committer, Deliver, Settled
 from aboveboard.audit.erasure import Eraser, Erasure
 from aboveboard.audit.events import Event, KeyRotated, Personal, PersonalDataAccessed
 from aboveboard.audit.fsck import FsckReport, check
 from aboveboard.audit.index import Entry, Index, Query
-from aboveboard.audit.journal import SEGMENT_BYTES, Disk, FileJournalReader, FileJournalWriter
+from aboveboard.audit.journal import (
+    SEGMENT_BYTES,
+    Disk,
+    FileJournalReader,
+    FileJournalWriter,
+    JournalReader,
+    JournalWriter,
+)
 from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
 from aboveboard.audit.keyfiles import read_secret
 from aboveboard.audit.note import COSIGNATURE_MLDSA44, ED25519, SigningKey, check_name
@@ -28,6 +35,7 @@ from aboveboard.audit.sealing import Opened, unseal
 from aboveboard.audit.segment import Sealed
 from aboveboard.audit.sequencer import Cosign, Sequencer, SignedCheckpoint
 from aboveboard.audit.storage import DirectoryStorage, TileStorage
+from aboveboard.audit.tables import LOG_HEAD, MIGRATIONS
 from aboveboard.audit.vault import Vault
 from aboveboard.clock import Clock, system_clock, timestamp
 from aboveboard.db import Database
@@ -74,41 +82,29 @@ class AuditLog:
 
     def __init__(
         self,
-        directory: Path,
         *,
         vault: Vault,
         database: Database,
+        journals: JournalReader,
+        open_journal: Callable[[], JournalWriter],
         storage: TileStorage,
         signers: Sequence[SigningKey],
         origin: str,
-        writer: str,
         clock: Clock,
         options: Options,
         cosign: Cosign | None,
-        disk: Disk | None,
     ) -> None:
         self.origin = origin
-        self._directory = directory
         self._vault = vault
         self._database = database
+        self._journals = journals
+        self._open_journal = open_journal
         self._storage = storage
         self._signers = tuple(signers)
-        self._writer = writer
         self._clock = clock
         self._options = options
-        self._disk = disk
-        self._journals = FileJournalReader(directory / "journals")
-        self._sequencer = Sequencer(
-            database,
-            self._journals,
-            storage,
-            signers,
-            origin=origin,
-            clock=clock,
-            lock=directory / "sequencer.lock",
-            cosign=cosign,
-        )
-        self._index = Index(database, self._journals, self._sequencer, vault)
+        self._sequencer = Sequencer(database, journals, storage, signers, origin=origin, clock=clock, cosign=cosign)
+        self._index = Index(database, journals, self._sequencer, vault)
         self._prover = Prover(storage)
         self._eraser = Eraser(vault, self._index, self.append, clock)
         self._committer: Committer | None = None
@@ -131,13 +127,15 @@ class AuditLog:
         kek: KeyEncryptionKey | None = None,
         storage: TileStorage | None = None,
         cosign: Cosign | None = None,
+        database: str | None = None,
         disk: Disk | None = None,
     ) -> Self:
         """Open the log in `directory`, making it, and its private keys in `keys`, when there is none.
 
         `origin` names the log on its checkpoints and is fixed for good. `writer` names this process's journal; a
-        journal is only begun with the first event. Raises `NotVerified` when keys, vault and log do not belong
-        together, `StorageFailed`, and `Misuse` for an impossible name.
+        journal is only begun with the first event. With `database`, the URL of a PostgreSQL database, journals,
+        vault and index are there and `directory` holds at most the tiles. Raises `NotVerified` when keys, vault and
+        log do not belong together, `StorageFailed`, and `Misuse` for an impossible name.
         """
         check_name(origin)
         if not writer.replace("-", "").replace("_", "").isalnum() or not writer.isascii():
@@ -147,22 +145,39 @@ class AuditLog:
         if chosen.post_quantum:
             kinds.append((COSIGNATURE_MLDSA44, "audit-log-mldsa44.key"))
         signers = [signing_key(keys / name, origin, kind) for kind, name in kinds]
-        database = Database.sqlite(
-            directory / "log.sqlite", migrations=tables.MIGRATIONS / "log", head=tables.LOG_HEAD, secure_delete=True
-        )
-        vault = Vault.open(directory, kek or LocalKey.file(keys / "audit-kek.key"), clock)
+        key = kek or LocalKey.file(keys / "audit-kek.key")
+        journals: JournalReader
+        open_journal: Callable[[], JournalWriter]
+        if database is None:
+            vault = Vault.sqlite(directory, key, clock)
+            log_database = Database.sqlite(
+                directory / "log.sqlite", migrations=MIGRATIONS / "log", head=LOG_HEAD, secure_delete=True
+            )
+            root = directory / "journals"
+            journals = FileJournalReader(root)
+            open_journal = partial(
+                FileJournalWriter.open, root, writer, disk=disk, segment_bytes=chosen.segment_bytes
+            )
+        else:
+            from aboveboard.audit.journal_postgres import PostgresJournals
+
+            vault = Vault.postgresql(database, key, clock)
+            log_database = Database.postgresql(
+                database, migrations=MIGRATIONS / "log", head=LOG_HEAD, schema="audit_log"
+            )
+            journals = PostgresJournals(database)
+            open_journal = partial(journals.open_writer, writer)
         return cls(
-            directory,
             vault=vault,
-            database=database,
+            database=log_database,
+            journals=journals,
+            open_journal=open_journal,
             storage=storage or DirectoryStorage(directory / "tiles"),
             signers=signers,
             origin=origin,
-            writer=writer,
             clock=clock,
             options=chosen,
             cosign=cosign,
-            disk=disk,
         )
 
     def __enter__(self) -> Self:
@@ -179,6 +194,7 @@ class AuditLog:
             self._committer = None
         self._vault.close()
         self._database.close()
+        self._journals.close()
 
     # -- writing
 
@@ -190,11 +206,8 @@ class AuditLog:
         with self._opening:
             if self._committer is None:
                 options = self._options
-                journal = FileJournalWriter.open(
-                    self._directory / "journals", self._writer, disk=self._disk, segment_bytes=options.segment_bytes
-                )
                 self._committer = Committer(
-                    journal,
+                    self._open_journal(),
                     self._vault,
                     capacity=options.queue_capacity,
                     largest_group=options.largest_group,

@@ -9,12 +9,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select, update
@@ -27,7 +23,6 @@ from aboveboard.audit.storage import TileStorage
 from aboveboard.clock import Clock, timestamp
 from aboveboard.db import Database
 from aboveboard.errors import NotFound, NotVerified
-from aboveboard.files import storage_errors
 
 _ROUND = 65_536
 """How many leaves are ordered and integrated in one go."""
@@ -83,7 +78,6 @@ class Sequencer:
         *,
         origin: str,
         clock: Clock,
-        lock: Path,
         cosign: Cosign | None = None,
     ) -> None:
         self._database = database
@@ -92,7 +86,6 @@ class Sequencer:
         self._signers = signers
         self._origin = origin
         self._clock = clock
-        self._lock = lock
         self._cosign = cosign
         self._published: str | None = None
         self._begin_log()
@@ -102,7 +95,7 @@ class Sequencer:
 
         Raises `NotVerified` when a journal is damaged or storage holds something else, and `StorageFailed`.
         """
-        with self._alone():
+        with self._database.lock("sequencer"):
             edge, sequenced = self._edge()
             if edge.size < sequenced:
                 self._integrate_again(edge, sequenced)
@@ -111,7 +104,7 @@ class Sequencer:
 
     def integrate(self) -> int:
         """Take in everything that is durable without signing anything; return the size of the tree."""
-        with self._alone():
+        with self._database.lock("sequencer"):
             edge, sequenced = self._edge()
             if edge.size < sequenced:
                 self._integrate_again(edge, sequenced)
@@ -182,22 +175,12 @@ class Sequencer:
             tables.journal, tables.journal.c.id == tables.span.c.journal
         )
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with storage_errors(self._lock):
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
     def _begin_log(self) -> None:
         columns = tables.tree.c
         with self._database.reading() as connection:
             origin = connection.execute(select(columns.origin)).scalar()
         if origin is None:
-            with self._alone(), self._database.writing() as connection:
+            with self._database.lock("sequencer"), self._database.writing() as connection:
                 if connection.execute(select(func.count()).select_from(tables.tree)).scalar() == 0:
                     empty = Edge()
                     connection.execute(

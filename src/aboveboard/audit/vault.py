@@ -8,7 +8,6 @@ that what the law no longer protects can go while the rest stays.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,6 @@ from aboveboard.audit.tables import MIGRATIONS, VAULT_HEAD, erasure_key, subject
 from aboveboard.clock import Clock, timestamp
 from aboveboard.db import Database
 from aboveboard.errors import NotVerified
-from aboveboard.files import storage_errors
 
 LOG = "@log"
 """Stands in for a subject where an event is about nobody."""
@@ -59,68 +57,46 @@ class SubjectKey:
 class Vault:
     """The key database, and the lock that keeps a key from being destroyed while a record is sealed under it."""
 
-    def __init__(self, database: Database, kek: KeyEncryptionKey, clock: Clock, lock_directory: Path) -> None:
-        self.database = database
-        self._kek = kek
-        self._clock = clock
-        self._locks = lock_directory
-        self._wrapping: dict[int, AESGCM] = {}
-        self._current = 0
-        lock_directory.mkdir(parents=True, exist_ok=True)
-        with storage_errors(lock_directory):
-            self._gate, self._door = (
-                os.open(lock_directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                for name in ("vault-gate.lock", "vault.lock")
-            )
-        self._load_vault_keys()
-
-    @classmethod
-    def open(cls, directory: Path, kek: KeyEncryptionKey, clock: Clock) -> Vault:
-        """Open `vault.sqlite` in `directory`, creating it with a first vault key when there is none.
+    def __init__(self, database: Database, kek: KeyEncryptionKey, clock: Clock) -> None:
+        """Use a database, with a first vault key if it is new.
 
         Raises `NotVerified` when the key-encryption key is not the one the vault was made with.
         """
-        database = Database.sqlite(
-            directory / "vault.sqlite", migrations=MIGRATIONS / "vault", head=VAULT_HEAD, secure_delete=True
-        )
-        return cls(database, kek, clock, directory)
+        self.database = database
+        self._kek = kek
+        self._clock = clock
+        self._wrapping: dict[int, AESGCM] = {}
+        self._current = 0
+        self._load_vault_keys()
+
+    @classmethod
+    def sqlite(cls, directory: Path, kek: KeyEncryptionKey, clock: Clock) -> Vault:
+        """Open `vault.sqlite` in `directory`, creating it when there is none; see `__init__`."""
+        path = directory / "vault.sqlite"
+        database = Database.sqlite(path, migrations=MIGRATIONS / "vault", head=VAULT_HEAD, secure_delete=True)
+        return cls(database, kek, clock)
+
+    @classmethod
+    def postgresql(cls, url: str, kek: KeyEncryptionKey, clock: Clock) -> Vault:
+        """Open the schema `audit_vault`, creating it when there is none; see `__init__`."""
+        database = Database.postgresql(url, migrations=MIGRATIONS / "vault", head=VAULT_HEAD, schema="audit_vault")
+        return cls(database, kek, clock)
 
     def close(self) -> None:
-        """Close the database and the locks."""
+        """Close the database."""
         self.database.close()
-        for descriptor in (self._gate, self._door):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._gate = self._door = -1
-
-    # -- locks: sealing is shared, erasure exclusive; whoever waits for the gate is not overtaken for long
 
     @contextmanager
     def sealing(self) -> Iterator[None]:
         """Hold off erasures while keys are looked up and what they seal is made durable."""
-        fcntl.flock(self._gate, fcntl.LOCK_SH)
-        try:
-            fcntl.flock(self._door, fcntl.LOCK_SH)
-        finally:
-            fcntl.flock(self._gate, fcntl.LOCK_UN)
-        try:
+        with self.database.lock("vault", shared=True):
             yield
-        finally:
-            fcntl.flock(self._door, fcntl.LOCK_UN)
 
     @contextmanager
     def erasing(self) -> Iterator[None]:
         """Wait until nobody is sealing, and let nobody begin until the block ends."""
-        gate, door = (
-            os.open(self._locks / name, os.O_RDWR | os.O_CLOEXEC) for name in ("vault-gate.lock", "vault.lock")
-        )
-        try:
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            fcntl.flock(door, fcntl.LOCK_EX)
+        with self.database.lock("vault"):
             yield
-        finally:
-            os.close(door)
-            os.close(gate)
 
     # -- using keys
 
@@ -237,7 +213,7 @@ class Vault:
 
     def _make_first_vault_key(self) -> None:
         row = self._vault_row(1, self._kek, os.urandom(KEY_BYTES))
-        with self.database.writing() as connection:
+        with self.erasing(), self.database.writing() as connection:
             if connection.execute(select(func.count()).select_from(vault_key)).scalar() == 0:
                 connection.execute(insert(vault_key).values(row))
 
