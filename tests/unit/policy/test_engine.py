@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -291,3 +293,13 @@ def test_text_from_a_spec_cannot_speak_for_a_rule(make_pack: MakePack) -> None:
 def test_nothing_is_printed_when_a_pack_is_broken(make_pack: MakePack, capfd: pytest.CaptureFixture[str]) -> None:
     judge(make_pack('answers["toy-a"] := {'))
     assert capfd.readouterr() == ("", "")
+
+
+def test_importing_the_package_loads_neither_the_engine_nor_anything_that_measures() -> None:
+    program = (
+        "import sys, aboveboard.policy; "
+        "print(sorted({'regopy', 'polars', 'scipy', 'sklearn', 'lightgbm', 'aboveboard.data', 'aboveboard.evaluation'}"
+        " & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    assert said.stdout.strip() == "[]"
