@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.release_cases import APPROVER, Bank, Time, run_documents, write_run
 
 from aboveboard.errors import NotVerified
+from tests.release_cases import APPROVER, Bank, Time, run_documents, write_run
 
 TESTS = Path(__file__).parents[2]
 

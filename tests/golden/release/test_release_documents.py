@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.release_cases import APPROVER, AUTHOR, START, write_run
 
 from aboveboard.release import Keyring, ReleaseDocument, Role, Trust, TrustedKey
 from aboveboard.release.bundle import Bundle, pack, pack_referrer
@@ -21,6 +20,7 @@ from aboveboard.release.run import FinishedRun, read_run
 from aboveboard.release.sbom import Distribution, bill_of_materials
 from aboveboard.release.signature import APPROVAL, RELEASE, sign_statement
 from aboveboard.release.trust import key_id
+from tests.release_cases import APPROVER, AUTHOR, START, write_run
 
 Golden = Callable[[str, str], None]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from tests.integration.road.shell import ROOT, Shell
 from tests.integration.road.test_own_data import answer, write_loans
 

@@ -19,7 +19,6 @@ from fairlearn.metrics import MetricFrame, demographic_parity_difference, equali
 from nacl.signing import VerifyKey
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from tests.integration.road.shell import ROOT, Shell
 
 from aboveboard.audit import verifier
 from aboveboard.clock import system_clock
@@ -28,6 +27,7 @@ from aboveboard.files import secret_bytes
 from aboveboard.models import Model, load_model
 from aboveboard.settings import Home
 from aboveboard.spec import ModelSpec, load_spec
+from tests.integration.road.shell import ROOT, Shell
 
 EXAMPLE = ROOT / "examples" / "01-credit-default"
 

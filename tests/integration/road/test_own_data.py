@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+
 from tests.integration.road.shell import ROOT, Shell
 
 ANSWERS = {

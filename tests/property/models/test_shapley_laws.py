@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.property.models.random_trees import ensembles, margin, owners, rows_of
 
 from aboveboard.models.lightgbm_native import NativeBooster
 from aboveboard.models.shapley import HAS_KERNEL, Explainer, Forest, kernel_forest, numpy_forest
 from aboveboard.models.trees import Trees, parse_trees
+from tests.property.models.random_trees import ensembles, margin, owners, rows_of
 
 WIDTH = 5
 CASE = st.tuples(ensembles(WIDTH), owners(WIDTH), rows_of(WIDTH), rows_of(WIDTH))

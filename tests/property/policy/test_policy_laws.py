@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from aboveboard.policy import Engine, PolicyPack, Verdict, built_in_packs, load_pack, load_packs
@@ -133,6 +133,10 @@ SPOILT: list[tuple[str, Any]] = [
 
 @SLOW
 @given(spoilt=st.sampled_from(SPOILT), path=st.sampled_from(PATHS))
+@example(spoilt=("protected.1.groups.1.n", 3), path=("protected", 1, "groups"))
+@example(spoilt=("protected.1.groups.1.n", 3), path=("protected", 1, "groups", 1, "group"))
+@example(spoilt=("protected.1.groups.1.n", 3), path=("protected", 1, "declared_groups"))
+@example(spoilt=SPOILT[3], path=("evaluation", "confidence"))
 def test_leaving_out_a_fact_never_hides_what_is_wrong(spoilt: tuple[str, Any], path: Path_) -> None:
     """Judged by the Rego alone, without the gate's own check of the shape."""
     facts = copy.deepcopy(FACTS)

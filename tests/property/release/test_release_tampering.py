@@ -12,7 +12,6 @@ import pytest
 import rfc8785
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.release_cases import Bank, digest_of_model
 
 from aboveboard.errors import AboveboardError, NotVerified
 from aboveboard.models.digest import model_digest
@@ -22,6 +21,7 @@ from aboveboard.release.documents import decode
 from aboveboard.release.manifest import Index, Manifest, parse_manifest
 from aboveboard.release.signature import APPROVAL, Envelope, open_envelope
 from aboveboard.release.trust import TrustDocument
+from tests.release_cases import Bank, digest_of_model
 
 SMALL = 1500
 """Bytes up to which a file has every one of its bytes changed; larger ones have some hundred changed at random."""

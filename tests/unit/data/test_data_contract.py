@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.unit.data.data_cases import FEATURES, load, loans, make_spec, put, refusal
 
 from aboveboard.errors import DataRefused
+from tests.unit.data.data_cases import FEATURES, load, loans, make_spec, put, refusal
 
 
 def test_the_clean_loan_book_loads(tmp_path: Path) -> None:

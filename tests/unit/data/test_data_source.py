@@ -4,10 +4,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.unit.data.data_cases import loans, make_spec, refusal
 
 from aboveboard.data.source import read_source
 from aboveboard.errors import DataRefused
+from tests.unit.data.data_cases import loans, make_spec, refusal
 
 
 @pytest.mark.parametrize(

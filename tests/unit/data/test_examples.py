@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.data.data_cases import KEY, clock
 
 from aboveboard.data import load_dataset
 from aboveboard.spec import load_spec
+from tests.unit.data.data_cases import KEY, clock
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*/model.yaml"))
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from tests.unit.data.data_cases import KEY, clock, loans
 
 from aboveboard.data import Dataset, load_dataset
 from aboveboard.data.infer import infer_spec
@@ -16,6 +15,7 @@ from aboveboard.data.proposal import allowed_missing, padded
 from aboveboard.errors import DataRefused, SpecInvalid
 from aboveboard.spec import ModelSpec
 from aboveboard.spec.load import parse_spec
+from tests.unit.data.data_cases import KEY, clock, loans
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 ANSWERS: dict[str, Any] = {

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 import polars as pl
-from tests.unit.data.data_cases import FEATURES, load, loans, make_spec
 
 from aboveboard.data import Lineage
 from aboveboard.data.lineage import content_digest, write_lineage
+from tests.unit.data.data_cases import FEATURES, load, loans, make_spec
 
 PARQUET = {"path": "loans.parquet", "format": "parquet", "region": "local"}
 

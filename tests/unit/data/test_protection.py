@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.unit.data.data_cases import KEY, load, loans, make_spec, put, refusal
 
 from aboveboard.data.protection import count_card_numbers, iban_valid, luhn_valid, resembles, tokenise
 from aboveboard.ids import subject_token
+from tests.unit.data.data_cases import KEY, load, loans, make_spec, put, refusal
 
 # Test numbers published by the card schemes.
 CARDS = ["4111111111111111", "5555555555554444", "2223003122003222", "378282246310005", "6011111111111117",

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from tests.unit.data.data_cases import load, loans, make_spec, refusal
 
 from aboveboard.data.split import divide, position
 from aboveboard.errors import DataRefused
 from aboveboard.spec.data import Split
+from tests.unit.data.data_cases import load, loans, make_spec, refusal
 
 BY_TIME = Split(method="time", column="day")
 TIMED: dict[str, Any] = {"split": {"method": "time", "column": "day", "calibration": 0.2, "holdout": 0.3}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
-from tests.unit.evaluation.evaluation_cases import credit_judged
 
 from aboveboard.evaluation.calibration import (
     assess_calibration,
@@ -14,6 +13,7 @@ from aboveboard.evaluation.calibration import (
     logistic_recalibration,
 )
 from aboveboard.evaluation.report import Measure
+from tests.unit.evaluation.evaluation_cases import credit_judged
 
 
 def test_bands_equal_scikit_learns_calibration_curve_on_real_data() -> None:

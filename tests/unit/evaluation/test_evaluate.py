@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.unit.evaluation.evaluation_cases import NOON, HeldOut, LinearModel, credit_data, credit_model, credit_spec
 
 from aboveboard.errors import DataRefused, NotVerified
 from aboveboard.evaluation import Report, evaluate
+from tests.unit.evaluation.evaluation_cases import NOON, HeldOut, LinearModel, credit_data, credit_model, credit_spec
 
 DIGEST = "sha256:" + "ab" * 32
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.unit.evaluation.evaluation_cases import LinearModel, NumericEncoding, credit_data, credit_model
 
 from aboveboard.errors import NotVerified
 from aboveboard.evaluation.explanation import assess_explanation, monotonic_violations
 from aboveboard.spec.types import ReferenceConvention
+from tests.unit.evaluation.evaluation_cases import LinearModel, NumericEncoding, credit_data, credit_model
 
 ROWS = np.random.default_rng(1).normal(size=(2000, 3))
 

@@ -19,10 +19,10 @@ from fairlearn.metrics import (
 )
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, ttest_ind
-from tests.unit.evaluation.evaluation_cases import credit_judged, credit_spec
 
 from aboveboard.evaluation.fairness import UNASSIGNED, Membership, assess_fairness, assign_groups
 from aboveboard.evaluation.report import AttributeFairness, GroupFairness, Measure
+from tests.unit.evaluation.evaluation_cases import credit_judged, credit_spec
 
 FICO = Path(__file__).parents[2] / "data" / "fico"
 

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
-from tests.unit.evaluation.evaluation_cases import credit_judged
 
 from aboveboard.evaluation.performance import assess_performance, auc, score_distribution
 from aboveboard.evaluation.report import Measure, Performance
+from tests.unit.evaluation.evaluation_cases import credit_judged
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.evaluation.evaluation_cases import NOON, credit_data, credit_model, credit_spec
 
 from aboveboard.evaluation import Report, evaluate, html, render_html
 from aboveboard.evaluation.report import Measure
+from tests.unit.evaluation.evaluation_cases import NOON, credit_data, credit_model, credit_spec
 
 CSS = Path(html.__file__).parent / "templates" / "report.css"
 VOID = {"meta", "br", "col", "rect", "line", "circle", "path"}

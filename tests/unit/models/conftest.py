@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.models.credit_case import CreditCase
 
 from aboveboard.models import Model
+from tests.unit.models.credit_case import CreditCase
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from tests.unit.models.credit_case import CreditCase
 
 from aboveboard.errors import DataRefused, NotVerified
 from aboveboard.models import Model
 from aboveboard.models.calibration import Calibration
 from aboveboard.models.calibration_fit import fit_calibration
+from tests.unit.models.credit_case import CreditCase
 
 
 def test_the_fit_is_the_maximum_of_the_likelihood() -> None:

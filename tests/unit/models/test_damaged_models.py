@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.models.synthetic_case import fitted
 
 from aboveboard.errors import NotVerified
 from aboveboard.models import load_model
@@ -18,6 +17,7 @@ from aboveboard.models.lightgbm_native import NativeBooster
 from aboveboard.models.shapley import HAS_KERNEL, kernel_forest
 from aboveboard.models.trees import parse_trees
 from aboveboard.spec.types import Family
+from tests.unit.models.synthetic_case import fitted
 
 LIGHTGBM, SCORECARD = Family.LIGHTGBM, Family.SCORECARD
 needs_kernel = pytest.mark.skipif(not HAS_KERNEL, reason="the C kernel is not built here")

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.models.credit_case import CreditCase
 
 from aboveboard.errors import NotVerified, RequestRefused
 from aboveboard.models import Encoding
 from aboveboard.models.contract import EncodedFeature
 from aboveboard.spec.types import FeatureType, Monotonic
+from tests.unit.models.credit_case import CreditCase
 
 ENCODING = Encoding(
     (

@@ -9,12 +9,12 @@ from math import factorial
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.unit.models.synthetic_case import TREES, applicants, fitted, rows, spec
 
 from aboveboard.errors import DataRefused, Misuse, RequestRefused
 from aboveboard.models import Model, load_model
 from aboveboard.models.fit import fit_model
 from aboveboard.spec.types import Family, ReferenceConvention
+from tests.unit.models.synthetic_case import TREES, applicants, fitted, rows, spec
 
 EVERY = pytest.mark.parametrize("family", list(Family))
 

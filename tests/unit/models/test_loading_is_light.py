@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.models.synthetic_case import applicants, fitted
 
 from aboveboard.models.shapley import HAS_KERNEL
 from aboveboard.spec.types import Family
+from tests.unit.models.synthetic_case import applicants, fitted
 
 SCRIPT = """
 import json, sys, time

@@ -5,12 +5,12 @@ from __future__ import annotations
 import lightgbm
 import numpy as np
 import pytest
-from tests.unit.models.credit_case import SMALL, CreditCase
 
 from aboveboard.models import Model, load_model
 from aboveboard.models.lightgbm_trees import LightGBMTrees
 from aboveboard.models.shapley import HAS_KERNEL, kernel_forest, numpy_forest
 from aboveboard.spec.types import ReferenceConvention
+from tests.unit.models.credit_case import SMALL, CreditCase
 
 
 def test_contributions_add_up_on_thousands_of_clients(credit: CreditCase, model: Model) -> None:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
-from tests.property.models.random_trees import ensembles, margin, rows_of
-from tests.unit.models.synthetic_case import TREES, applicants, fitted, rows
 
 from aboveboard.models.lightgbm_trees import LightGBMTrees
 from aboveboard.models.monotone import largest_violation
 from aboveboard.models.trees import MISSING_ZERO, Trees, parse_trees
 from aboveboard.spec.types import Family
+from tests.property.models.random_trees import ensembles, margin, rows_of
+from tests.unit.models.synthetic_case import TREES, applicants, fitted, rows
 
 NAMES = {"n_estimators": "num_iterations", "min_child_samples": "min_data_in_leaf"}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.unit.models.credit_case import CreditCase
 
 from aboveboard.errors import DataRefused
 from aboveboard.models import Encoding, Model
 from aboveboard.models.contract import EncodedFeature
 from aboveboard.models.reference import find_references, typical
 from aboveboard.spec.types import FeatureType, ReferenceConvention
+from tests.unit.models.credit_case import CreditCase
 
 ENCODING = Encoding(
     (

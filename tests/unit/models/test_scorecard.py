@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
-from tests.unit.models.credit_case import CreditCase
-from tests.unit.models.synthetic_case import applicants, fitted, rows
 
 from aboveboard.models.binning import Counts, bin_number, count, weight_of_evidence
 from aboveboard.spec.types import Family
+from tests.unit.models.credit_case import CreditCase
+from tests.unit.models.synthetic_case import applicants, fitted, rows
 
 
 def points_by_hand(card: dict[str, Any], record: dict[str, Any], categories: list[str]) -> int:

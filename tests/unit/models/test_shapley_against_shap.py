@@ -10,10 +10,10 @@ import lightgbm
 import numpy as np
 import pytest
 import shap
-from tests.unit.models.credit_case import CreditCase
 
 from aboveboard.models import Model
 from aboveboard.spec.types import ReferenceConvention
+from tests.unit.models.credit_case import CreditCase
 
 
 @pytest.mark.parametrize("convention", list(ReferenceConvention))

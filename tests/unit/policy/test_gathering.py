@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.policy.policy_cases import TODAY, case_spec, lineage, report
 
 from aboveboard.errors import Misuse
 from aboveboard.policy import build_facts
 from aboveboard.policy.facts import facts_schema, shape_error
 from aboveboard.policy.gathering import whole_months
+from tests.unit.policy.policy_cases import TODAY, case_spec, lineage, report
 
 
 @pytest.fixture(scope="module")

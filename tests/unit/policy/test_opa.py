@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.policy.test_rules import CASES, FACTS, PACKS
 
 from aboveboard.policy.rego import LIBRARY, CompiledRego
+from tests.unit.policy.test_rules import CASES, FACTS, PACKS
 
 OPA = shutil.which("opa")
 

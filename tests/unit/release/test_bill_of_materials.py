@@ -12,11 +12,11 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
-from tests.release_cases import MODEL, Bank, sha256, write_run
 
 from aboveboard.release.evidence import model_files
 from aboveboard.release.run import read_run
 from aboveboard.release.sbom import Distribution, bill_of_materials, installed_distributions
+from tests.release_cases import MODEL, Bank, sha256, write_run
 
 VALIDATOR = JsonStrictValidator(SchemaVersion.V1_6)
 

@@ -8,11 +8,11 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.release_cases import APPROVER, Bank
 
 from aboveboard.errors import NotVerified, StorageFailed
 from aboveboard.release.layout import OciLayout
 from aboveboard.release.manifest import Descriptor, describe, hexadecimal
+from tests.release_cases import APPROVER, Bank
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from tests.release_cases import Bank
 
 from aboveboard.errors import NotFound, NotVerified
 from aboveboard.release import Keyring, ReleaseStore
+from tests.release_cases import Bank
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.release_cases import APPROVER, AUTHOR, Bank, run_documents, write_run
 
 from aboveboard.errors import GateRefused, NotFound, NotVerified
 from aboveboard.release import VerifiedRelease
@@ -18,6 +17,7 @@ from aboveboard.release.documents import canonical
 from aboveboard.release.evidence import read_evidence
 from aboveboard.release.manifest import parse_manifest
 from aboveboard.release.verification import read_release
+from tests.release_cases import APPROVER, AUTHOR, Bank, run_documents, write_run
 
 
 @pytest.fixture

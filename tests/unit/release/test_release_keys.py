@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from tests.release_cases import AUTHOR, START
 
 from aboveboard.errors import AboveboardError, Misuse, NotAuthorised, NotFound, NotVerified
 from aboveboard.release import Keyring, Role, Trust
+from tests.release_cases import AUTHOR, START
 
 OTHER = "otto@bank.example"
 

@@ -14,11 +14,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from securesystemslib.dsse import Envelope as OtherEnvelope
 from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
-from tests.release_cases import APPROVER, AUTHOR, START, Bank
 
 from aboveboard.errors import NotVerified
 from aboveboard.release.signature import APPROVAL, RELEASE, open_envelope, pae, sign_statement
 from aboveboard.release.trust import Role
+from tests.release_cases import APPROVER, AUTHOR, START, Bank
 
 SUBJECT = "sha256:" + "ab" * 32
 

@@ -12,6 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 import rfc8785
+
+from aboveboard.errors import Conflict, GateRefused, Misuse, NotAuthorised, NotFound, NotVerified
+from aboveboard.release import Keyring, ReleaseStore, Role
+from aboveboard.release import approval as approval_policy
+from aboveboard.release.bundle import pack, pack_referrer
+from aboveboard.release.layout import OciLayout
+from aboveboard.release.manifest import describe
+from aboveboard.release.signature import APPROVAL, RELEASE, sign_statement
 from tests.release_cases import (
     APPROVER,
     AUTHOR,
@@ -23,14 +31,6 @@ from tests.release_cases import (
     run_documents,
     write_run,
 )
-
-from aboveboard.errors import Conflict, GateRefused, Misuse, NotAuthorised, NotFound, NotVerified
-from aboveboard.release import Keyring, ReleaseStore, Role
-from aboveboard.release import approval as approval_policy
-from aboveboard.release.bundle import pack, pack_referrer
-from aboveboard.release.layout import OciLayout
-from aboveboard.release.manifest import describe
-from aboveboard.release.signature import APPROVAL, RELEASE, sign_statement
 
 VALIDATOR = "vera@bank.example"
 
