@@ -48,7 +48,7 @@ class Options:
     """How a log is run; the defaults suit a decision server."""
 
     queue_capacity: int = 20_000
-    largest_group: int = 2_000
+    largest_group: int = 512
     segment_bytes: int = SEGMENT_BYTES
     retry_seconds: float = 0.5
     """How long to wait before a journal that failed is tried again."""

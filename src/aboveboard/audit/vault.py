@@ -247,7 +247,10 @@ class Vault:
 
     def _make(self, names: Sequence[Name]) -> dict[Name, SubjectKey]:
         """Insert keys for `names` in one transaction; where another process was first, use its key."""
-        random = os.urandom(len(names) * (_KEY_ID_BYTES + KEY_BYTES))
+        # Ids begin with the time, so that new ones go to the end of every index, and end in 80 random bits.
+        born = int(self._clock().timestamp() * 1000).to_bytes(6, "big")
+        width = _KEY_ID_BYTES - len(born) + KEY_BYTES
+        random = os.urandom(len(names) * width)
         rows, made = [], {}
         with self.database.reading() as connection:
             newest = connection.execute(select(func.max(vault_key.c.id))).scalar()
@@ -255,11 +258,22 @@ class Vault:
             self._load_vault_keys()
         wrapping, cipher = self._current, self._wrapping[self._current]
         for position, name in enumerate(names):
-            start = position * (_KEY_ID_BYTES + KEY_BYTES)
-            key_id, key = random[start : start + _KEY_ID_BYTES], random[start + _KEY_ID_BYTES :][:KEY_BYTES]
+            start = position * width
+            key_id, key = (
+                born + random[start : start + width - KEY_BYTES],
+                random[start + width - KEY_BYTES : start + width],
+            )
             made[name] = SubjectKey(key_id, AESGCM(key))
+            subject, epoch, retention = name
             rows.append(
-                {**name._asdict(), "key_id": key_id, "vault_key": wrapping, "wrapped": _wrap(cipher, key_id, key)}
+                {
+                    "key_id": key_id,
+                    "subject": subject,
+                    "epoch": epoch,
+                    "retention": retention,
+                    "vault_key": wrapping,
+                    "wrapped": _wrap(cipher, key_id, key),
+                }
             )
         build = postgresql.insert if self.database.dialect == "postgresql" else sqlite.insert
         with self.database.writing() as connection:
