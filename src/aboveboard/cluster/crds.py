@@ -195,6 +195,9 @@ def _definition(
                     "schema": {
                         "openAPIV3Schema": {
                             "type": "object",
+                            "x-kubernetes-validations": [
+                                {"rule": "size(self.metadata.name) <= 50", "message": "the name is too long"}
+                            ],
                             "description": (spec.__doc__ or kind).splitlines()[0],
                             "required": ["spec"],
                             "properties": {

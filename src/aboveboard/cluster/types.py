@@ -34,7 +34,8 @@ class ObjectMeta(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=Strict.model_config["alias_generator"])
 
-    name: Label
+    name: Annotated[Label, Field(max_length=50)]
+    """Short enough for the labels and the services derived from it."""
     namespace: Label = "default"
     uid: str | None = None
     """Set by the API server. Without one, as when rendering to files, objects get no owner reference."""

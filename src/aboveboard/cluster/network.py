@@ -1,0 +1,111 @@
+"""Who reaches the pods and whom they reach. Everything is denied; then exactly what is named is let through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aboveboard.cluster.context import ReconcileContext
+from aboveboard.cluster.naming import PORT, instance, selector
+from aboveboard.cluster.surroundings import Destination, Peer
+from aboveboard.cluster.types import DecisionService, RolloutForm
+
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+"""Set by the API server on every namespace, and kept true by it."""
+_ISTIO_NAMESPACE = "istio-system"
+_ISTIO_PORTS = (15012,)
+"""Where istiod gives a proxy its certificate and configuration."""
+
+
+def services(service: DecisionService) -> list[dict[str, Any]]:
+    """Return the Services: one to call, one naming every pod for scrapes, and two more to divide traffic between."""
+    chosen = selector(service)
+    callable_ = _service(service, chosen)
+    peers = _service(service, chosen, suffix="-pods", headless=True)
+    if service.spec.rollout.form is RolloutForm.IN_PROCESS:
+        return [callable_, peers]
+    return [
+        callable_,
+        peers,
+        _service(service, chosen, suffix="-stable", shared=True),
+        _service(service, chosen, suffix="-canary", shared=True),
+    ]
+
+
+def _service(
+    service: DecisionService,
+    chosen: dict[str, str],
+    *,
+    suffix: str = "",
+    headless: bool = False,
+    shared: bool = False,
+) -> dict[str, Any]:
+    port = {"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}
+    spec: dict[str, Any] = {"selector": chosen, "ports": [port]}
+    spec |= {"clusterIP": "None", "publishNotReadyAddresses": True} if headless else {"type": "ClusterIP"}
+    return instance(
+        service,
+        "v1",
+        "Service",
+        spec,
+        suffix=suffix,
+        more_labels={"aboveboard.dev/scrape": "true"} if headless else None,
+        annotations={"aboveboard.dev/shared-with": "argo-rollouts"} if shared else None,
+    )
+
+
+def network_policies(service: DecisionService, context: ReconcileContext) -> list[dict[str, Any]]:
+    """Return the policy that denies everything, and the one that lets through what the service names."""
+    chosen = {"matchLabels": selector(service)}
+    both = ["Ingress", "Egress"]
+    deny = instance(
+        service,
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        {"podSelector": chosen, "policyTypes": both},
+        suffix="-default-deny",
+    )
+    dns_port = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    egress: list[dict[str, Any]] = [
+        {"to": [_namespace(context.dns_namespace, {"k8s-app": "kube-dns"})], "ports": dns_port},
+        *(_destination(destination) for destination in service.spec.network.destinations),
+    ]
+    if service.spec.integrations.istio is not None:
+        ports = [{"protocol": "TCP", "port": port} for port in _ISTIO_PORTS]
+        egress.append({"to": [_namespace(_ISTIO_NAMESPACE, {"app": "istiod"})], "ports": ports})
+    spec: dict[str, Any] = {"podSelector": chosen, "policyTypes": both, "egress": egress}
+    if callers := _callers(service):
+        spec["ingress"] = [{"from": callers, "ports": [{"protocol": "TCP", "port": PORT}]}]
+    allow = instance(service, "networking.k8s.io/v1", "NetworkPolicy", spec, suffix="-allow")
+    return [deny, allow]
+
+
+def _callers(service: DecisionService) -> list[dict[str, Any]]:
+    integrations = service.spec.integrations
+    peers = [_peer(caller) for caller in service.spec.network.callers]
+    if integrations.prometheus is not None:
+        peers.append(_namespace(integrations.prometheus.namespace, {"app.kubernetes.io/name": "prometheus"}))
+    if integrations.gateway is not None:
+        peers.append(_namespace(integrations.gateway.namespace, {}))
+    if integrations.istio is not None:
+        namespaces = dict.fromkeys(name.partition("/")[0] for name in integrations.istio.gateway_service_accounts)
+        peers += [_namespace(namespace, {}) for namespace in namespaces]
+    return peers
+
+
+def _peer(peer: Peer) -> dict[str, Any]:
+    return _namespace(peer.namespace, dict(peer.pod_labels))
+
+
+def _destination(destination: Destination) -> dict[str, Any]:
+    if destination.cidr is not None:
+        to: dict[str, Any] = {"ipBlock": {"cidr": destination.cidr}}
+    else:
+        to = _namespace(destination.namespace or "", dict(destination.pod_labels))
+    return {"to": [to], "ports": [{"protocol": "TCP", "port": destination.port}]}
+
+
+def _namespace(name: str, pod_labels: dict[str, str]) -> dict[str, Any]:
+    peer: dict[str, Any] = {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: name}}}
+    if pod_labels:
+        peer["podSelector"] = {"matchLabels": pod_labels}
+    return peer

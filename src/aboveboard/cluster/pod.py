@@ -1,0 +1,238 @@
+"""The pod of a decision server: restricted, its releases verified before it starts, drained before it stops."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aboveboard.cluster.context import REGION_LABEL, ReconcileContext
+from aboveboard.cluster.naming import PORT, RELEASE_LABEL, RELEASES_ANNOTATION, RESIDENCY_LABEL, labels, selector
+from aboveboard.cluster.types import DecisionService, RolloutForm
+from aboveboard.ids import sha256_digest
+
+HOME = "/var/lib/aboveboard"
+USER = 65532
+"""Neither root nor anybody on the node."""
+DRAIN_SECONDS = 25
+"""What the decision server takes at most to answer what it has accepted (`serving.server.DRAIN_SECONDS`)."""
+UNROUTE_SECONDS = 5
+"""Between leaving the endpoints and SIGTERM: proxies need a moment to stop sending."""
+CLOSE_SECONDS = 10
+"""For the last checkpoint after the drain."""
+
+_TRUST = "/etc/aboveboard/trust"
+_SUBJECT = "/etc/aboveboard/subject"
+_CLIENTS = "/etc/aboveboard/clients"
+_REGISTRY = "/etc/aboveboard/registry"
+_CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def settings(service: DecisionService) -> dict[str, str]:
+    """Return the environment of a decision server; nothing in it is secret."""
+    name = service.metadata
+    return {
+        "ABOVEBOARD_ACTOR": f"system:serviceaccount:{name.namespace}:{name.name}",
+        "ABOVEBOARD_HOME": HOME,
+    }
+
+
+def pod_template(service: DecisionService, context: ReconcileContext, *, hash_label: str) -> dict[str, Any]:
+    """Return the pod template. `hash_label` is the one by which the workload tells its revisions apart."""
+    spec, placement = service.spec, service.spec.placement
+    tolerations = [
+        toleration.model_dump(by_alias=True, exclude_none=True, mode="json") for toleration in placement.tolerations
+    ]
+    gpu = spec.resources.gpu
+    if gpu is not None:
+        tolerations.append({"key": gpu.resource, "operator": "Exists", "effect": "NoSchedule"})
+    pod: dict[str, Any] = {
+        "serviceAccountName": service.metadata.name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": UNROUTE_SECONDS + DRAIN_SECONDS + CLOSE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            # With Always, every mount would open private keys to the group, and such keys are refused.
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "affinity": {"nodeAffinity": _residency(service, context)},
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": key,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": selector(service)},
+                "matchLabelKeys": [hash_label],
+            }
+            for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+        ],
+        "initContainers": [_verifier(service, context)],
+        "containers": [_server(service, context)],
+        "volumes": _volumes(service, context),
+    }
+    if placement.priority_class is not None:
+        pod["priorityClassName"] = placement.priority_class
+    if placement.node_selector:
+        pod["nodeSelector"] = dict(placement.node_selector)
+    if tolerations:
+        pod["tolerations"] = tolerations
+    if context.registry_secret is not None:
+        pod["imagePullSecrets"] = [{"name": context.registry_secret}]
+    return {"metadata": _metadata(service, context), "spec": pod}
+
+
+def _metadata(service: DecisionService, context: ReconcileContext) -> dict[str, Any]:
+    regions = [context.region] if context.region is not None else list(service.spec.regions)
+    digest = sha256_digest(json.dumps(settings(service), sort_keys=True).encode())
+    annotations = {
+        RELEASES_ANNOTATION: ",".join(service.spec.releases.digests()),
+        "aboveboard.dev/jurisdictions": ",".join(service.spec.jurisdictions),
+        "aboveboard.dev/regions": ",".join(regions),
+        # Environment variables are read at the start: a change of them has to start new pods.
+        "aboveboard.dev/settings": digest,
+    }
+    more: dict[str, str] = {}
+    if service.spec.integrations.istio is not None:
+        more["sidecar.istio.io/inject"] = "true"
+        # The init container needs the network, so the proxy has to be there first (a native sidecar is).
+        annotations["sidecar.istio.io/nativeSidecar"] = "true"
+    return {
+        "labels": {
+            **labels(service),
+            RELEASE_LABEL: service.spec.releases.champion.removeprefix("sha256:")[:16],
+            RESIDENCY_LABEL: regions[0] if len(regions) == 1 else "several",
+            **more,
+        },
+        "annotations": annotations,
+    }
+
+
+def _residency(service: DecisionService, context: ReconcileContext) -> dict[str, Any]:
+    values = list(context.node_values(service))
+    expression = {"key": REGION_LABEL, "operator": "In", "values": values}
+    return {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    }
+
+
+def _verifier(service: DecisionService, context: ReconcileContext) -> dict[str, Any]:
+    """Fetch every release by digest and verify it: bytes, signature, approvals. No verified release, no pod."""
+    arguments = [
+        *service.spec.releases.digests(),
+        f"--from={context.repository}",
+        f"--trust={_TRUST}/trust.json",
+        f"--subject-key={_SUBJECT}/subject.key",
+    ]
+    mounts = [
+        _home_mount(service),
+        {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  a volume of the pod's own
+        {"name": "trust", "mountPath": _TRUST, "readOnly": True},
+        {"name": "subject-key", "mountPath": _SUBJECT, "readOnly": True},
+    ]
+    if context.registry_is_plain_http:
+        arguments.append("--plain-http")
+    if context.registry_secret is not None:
+        mounts.append({"name": "registry", "mountPath": _REGISTRY, "readOnly": True})
+    return {
+        "name": "verify",
+        "image": context.image,
+        "command": ["aboveboard", "release", "fetch"],
+        "args": arguments,
+        "env": _environment(service, registry=context.registry_secret is not None),
+        "envFrom": [{"configMapRef": {"name": service.metadata.name}}],
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": _CONTAINER_SECURITY,
+        "volumeMounts": mounts,
+    }
+
+
+def _server(service: DecisionService, context: ReconcileContext) -> dict[str, Any]:
+    releases, resources = service.spec.releases, service.spec.resources
+    arguments = [
+        releases.champion,
+        "--host=0.0.0.0",
+        f"--port={PORT}",
+        f"--clients={_CLIENTS}/clients.json",
+        f"--origin={context.origin}/$(POD_NAME)",
+    ]
+    if service.spec.rollout.form is RolloutForm.IN_PROCESS and releases.challenger is not None:
+        arguments += [f"--challenger={releases.challenger.release}", f"--weight={releases.challenger.weight}"]
+    arguments += [f"--shadow={shadow}" for shadow in releases.shadows]
+    gpu = {resources.gpu.resource: str(resources.gpu.count)} if resources.gpu else {}
+    return {
+        "name": "server",
+        "image": context.image,
+        "command": ["aboveboard", "serve"],
+        "args": arguments,
+        "env": _environment(service, registry=False),
+        "envFrom": [{"configMapRef": {"name": service.metadata.name}}],
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "resources": {
+            "requests": {"cpu": resources.cpu, "memory": resources.memory, **gpu},
+            "limits": {"memory": resources.memory, **gpu},
+        },
+        "securityContext": _CONTAINER_SECURITY,
+        # Up to two minutes to load, then only a process that answers nothing at all is restarted.
+        "startupProbe": {**_probe("/livez", 2), "failureThreshold": 60},
+        "livenessProbe": {**_probe("/livez", 10), "timeoutSeconds": 5, "failureThreshold": 6},
+        "readinessProbe": {**_probe("/readyz", 2), "timeoutSeconds": 2, "failureThreshold": 2},
+        "lifecycle": {"preStop": {"sleep": {"seconds": UNROUTE_SECONDS}}},
+        "volumeMounts": [
+            _home_mount(service),
+            {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  a volume of the pod's own
+            {"name": "clients", "mountPath": _CLIENTS, "readOnly": True},
+        ],
+    }
+
+
+def _probe(path: str, period: int) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": "http"}, "periodSeconds": period}
+
+
+def _environment(service: DecisionService, *, registry: bool) -> list[dict[str, Any]]:
+    environment: list[dict[str, Any]] = [
+        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    ]
+    if registry:
+        environment.append({"name": "DOCKER_CONFIG", "value": _REGISTRY})
+    return environment
+
+
+def _home_mount(service: DecisionService) -> dict[str, Any]:
+    mount: dict[str, Any] = {"name": "home", "mountPath": HOME}
+    if service.spec.journal.mode == "shared":
+        mount["subPathExpr"] = f"{service.metadata.name}/$(POD_NAME)"
+    return mount
+
+
+def _volumes(service: DecisionService, context: ReconcileContext) -> list[dict[str, Any]]:
+    journal, access = service.spec.journal, service.spec.access
+    volumes: list[dict[str, Any]] = [
+        {"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}},
+        {"name": "trust", "configMap": {"name": context.trust_config_map, "defaultMode": 0o444}},
+        {"name": "subject-key", "secret": {"secretName": access.subject_key_secret, "defaultMode": 0o400}},
+        {"name": "clients", "secret": {"secretName": access.clients_secret, "defaultMode": 0o400}},
+    ]
+    if context.registry_secret is not None:
+        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+        volumes.append(
+            {
+                "name": "registry",
+                "secret": {"secretName": context.registry_secret, "defaultMode": 0o400, "items": items},
+            }
+        )
+    if journal.mode == "shared":
+        volumes.append({"name": "home", "persistentVolumeClaim": {"claimName": journal.claim}})
+    elif journal.mode == "ephemeral":
+        volumes.append({"name": "home", "emptyDir": {"sizeLimit": journal.size}})
+    return volumes

@@ -1,0 +1,133 @@
+"""Decision services in all their forms."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from aboveboard.cluster import DecisionService, ReconcileContext, load_service
+
+CHAMPION = "sha256:" + "a" * 64
+CHALLENGER = "sha256:" + "b" * 64
+SHADOW = "sha256:" + "c" * 64
+
+CONTEXT = ReconcileContext(
+    image="registry.bank.example/aboveboard@sha256:" + "1" * 64,
+    repository="registry.bank.example/models/releases",
+)
+PROMETHEUS = {"address": "http://prometheus.monitoring:9090", "labels": {"release": "prometheus"}}
+ISTIO = {
+    "hosts": ["loans.bank.example"],
+    "gateways": ["istio-ingress/public"],
+    "gatewayServiceAccounts": ["istio-ingress/gateway"],
+}
+
+
+def document(**spec: Any) -> dict[str, Any]:
+    """A small, valid DecisionService, with some of its spec replaced."""
+    return {
+        "apiVersion": "aboveboard.dev/v1alpha1",
+        "kind": "DecisionService",
+        "metadata": {"name": "loans", "namespace": "lending"},
+        "spec": {
+            "model": "small-loans",
+            "releases": {"champion": CHAMPION},
+            "jurisdictions": ["eu"],
+            "regions": ["eu-west"],
+            "access": {"subjectKeySecret": "loans-subject-key", "clientsSecret": "loans-clients"},
+            **copy.deepcopy(spec),
+        },
+    }
+
+
+def service(**spec: Any) -> DecisionService:
+    return load_service(document(**spec))
+
+
+NETWORK = {
+    "callers": [{"namespace": "apply", "podLabels": {"app": "front"}, "serviceAccount": "front"}],
+    "destinations": [
+        {"name": "registry", "cidr": "10.20.0.10/32", "port": 443},
+        {"name": "vault", "namespace": "vault", "podLabels": {"app": "vault"}, "port": 8200},
+    ],
+}
+
+CASES: Mapping[str, tuple[dict[str, Any], ReconcileContext]] = {
+    "plain": (document(), CONTEXT),
+    "canary": (
+        document(
+            releases={
+                "champion": CHAMPION,
+                "challenger": {"release": CHALLENGER, "weight": 5},
+                "shadows": [SHADOW],
+            },
+            integrations={"prometheus": PROMETHEUS, "verticalPodAutoscaler": {}},
+            network=NETWORK,
+        ),
+        CONTEXT,
+    ),
+    "istio": (
+        document(
+            integrations={"istio": ISTIO, "prometheus": PROMETHEUS, "keda": {}},
+            network=NETWORK,
+            journal={"mode": "shared", "claim": "journals"},
+        ),
+        CONTEXT,
+    ),
+    "separate-pods-istio": (
+        document(
+            rollout={"form": "separate-pods", "steps": [{"weight": 1}, {"weight": 25, "evidenceWithinMinutes": 60}]},
+            integrations={"istio": ISTIO, "prometheus": PROMETHEUS, "argoRollouts": {}, "verticalPodAutoscaler": {}},
+            network=NETWORK,
+            journal={"mode": "shared", "claim": "journals"},
+        ),
+        CONTEXT,
+    ),
+    "separate-pods-gateway": (
+        document(
+            rollout={"form": "separate-pods"},
+            integrations={
+                "gateway": {"name": "public", "namespace": "gateways", "section": "https", "hosts": ["l.example"]},
+                "prometheus": PROMETHEUS,
+                "argoRollouts": {"verdictEverySeconds": 30},
+                "keda": {},
+            },
+            journal={"mode": "ephemeral", "size": "1Gi"},
+        ),
+        CONTEXT,
+    ),
+    "gateway": (
+        document(integrations={"gateway": {"name": "public", "namespace": "gateways"}}, network=NETWORK),
+        CONTEXT,
+    ),
+    "gpu-regional": (
+        document(
+            regions=["eu-west", "eu-central"],
+            jurisdictions=["eu", "uk"],
+            resources={"cpu": "4", "memory": "8Gi", "gpu": {"count": 1}},
+            placement={
+                "priorityClass": "decisions",
+                "nodeSelector": {"pool": "gpu"},
+                "tolerations": [{"key": "dedicated", "value": "decisions", "effect": "NoSchedule"}],
+            },
+            scaling={"min": 2, "max": 40, "decisionsPerSecond": 400, "latencyMilliseconds": 20},
+            journal={"size": "100Gi", "storageClass": "fast"},
+        ),
+        ReconcileContext(
+            image=CONTEXT.image,
+            repository=CONTEXT.repository,
+            registry_secret="registry",
+            region="eu-west",
+            node_regions={"eu-west": ("eu-west-1",)},
+        ),
+    ),
+    "two-regions": (
+        document(regions=["eu-west", "eu-central"]),
+        ReconcileContext(
+            image=CONTEXT.image,
+            repository=CONTEXT.repository,
+            node_regions={"eu-west": ("eu-west-1", "eu-west-3"), "eu-central": ("europe-west3",)},
+        ),
+    ),
+}
