@@ -39,7 +39,7 @@ from aboveboard.audit.tables import LOG_HEAD, MIGRATIONS
 from aboveboard.audit.vault import Vault
 from aboveboard.clock import Clock, system_clock, timestamp
 from aboveboard.db import Database
-from aboveboard.errors import AboveboardError, Misuse, NotFound, StorageFailed
+from aboveboard.errors import AboveboardError, Misuse, NotAuthorised, NotFound, StorageFailed
 from aboveboard.files import write_atomically
 
 
@@ -55,8 +55,9 @@ class Options:
     append_timeout: float = 60.0
     post_quantum: bool = True
     """Sign checkpoints with ML-DSA-44 beside Ed25519 (C2SP tlog-checkpoint: logs SHOULD)."""
-    confidential: bool = False
-    """Whether this log may hold events that must not appear in a general one, such as suspicions."""
+    readers: frozenset[str] | None = None
+    """Who may read, search, export and erase; None leaves that to the caller. A confidential log has readers, and
+    only such a log takes events that must not appear in a general one, such as suspicions."""
 
 
 class Erased(NotFound):
@@ -217,8 +218,8 @@ class AuditLog:
 
     def admitted(self, event: Event) -> Event:
         """Return `event` if it may be in this log at all. Raises `Misuse` for a confidential one in a general log."""
-        if getattr(event, "CONFIDENTIAL", False) and not self._options.confidential:
-            raise Misuse("this event belongs into a confidential log", hint="open the confidential namespace")
+        if getattr(event, "CONFIDENTIAL", False) and self._options.readers is None:
+            raise Misuse("this event belongs into a confidential log", hint="open one: aboveboard.audit.confidential")
         return event
 
     def append(self, event: Event) -> Acknowledgement:
@@ -345,6 +346,7 @@ class AuditLog:
 
         Raises `NotFound` when there is no such entry, `Erased` when the person was erased.
         """
+        self._admit(actor, purpose)
         leaf = self._leaf(decision_id, index)
         checkpoint = self._checkpoint(None)
         if leaf >= checkpoint.size:
@@ -371,6 +373,7 @@ class AuditLog:
 
         Finds what has been published. Raises `Misuse` for a malformed query.
         """
+        self._admit(actor, purpose)
         found = self._index.find(query)
         personal = [bytes.fromhex(entry.key_id) for entry in found if entry.subject is not None]
         if personal or query.subject is not None:
@@ -379,9 +382,10 @@ class AuditLog:
 
     def read(self, index: int, *, actor: str, purpose: str) -> Event:
         """Return the event of an entry; the access is logged. Raises `NotFound`, `Erased`."""
+        self._admit(actor, purpose)
         sealed = self._sealed(index)
         event = self._open(index, sealed).event()
-        if isinstance(event, Personal):
+        if isinstance(event, Personal) or self._options.readers is not None:
             self._accessed("read", actor, purpose, [sealed.key_id])
         return event
 
@@ -391,6 +395,7 @@ class AuditLog:
         Events about a person, with their place in the log; what bars their erasure, and until when; and who has
         looked at their data. Raises `NotFound` when nothing is held.
         """
+        self._admit(actor, purpose)
         if not (key_ids := self._vault.ids_of(subject)):
             raise NotFound("nothing is held about this person", hint="is it their token (sub-…)?")
         self._sequencer.integrate()
@@ -421,6 +426,7 @@ class AuditLog:
         now, the rest on the day its hold ends. `override` states why it is done all the same, e.g. a court order,
         and stands in the log. Raises `NotFound` when nothing is held about the person.
         """
+        self._admit(actor, reason)
         self._sequencer.integrate()
         self._index.catch_up()
         return self._eraser.erase(subject, actor=actor, reason=reason, defer=defer, override=override)
@@ -431,10 +437,12 @@ class AuditLog:
 
     def place_hold(self, subject: str, *, until: date, basis: str, actor: str) -> str:
         """Bar a person's erasure until a day, for a stated reason; returns the hold's id."""
+        self._admit(actor, basis)
         return self._eraser.place_hold(subject, until=until, basis=basis, actor=actor)
 
     def lift_hold(self, hold_id: str, *, actor: str, reason: str) -> None:
         """End a hold before its day. Raises `NotFound`."""
+        self._admit(actor, reason)
         self._eraser.lift_hold(hold_id, actor=actor, reason=reason)
 
     # -- upkeep
@@ -525,9 +533,14 @@ class AuditLog:
                 )
         return found
 
-    def _accessed(self, action: str, actor: str, purpose: str, key_ids: Sequence[bytes], query: str = "") -> None:
+    def _admit(self, actor: str, purpose: str) -> None:
+        """Refuse whoever does not say who they are and what for, or is not among the readers."""
         if not actor or not purpose:
             raise Misuse("access to personal data names who, and what for")
+        if self._options.readers is not None and actor not in self._options.readers:
+            raise NotAuthorised(f"{actor} is not among the readers of this log", hint="its keeper can add a reader")
+
+    def _accessed(self, action: str, actor: str, purpose: str, key_ids: Sequence[bytes], query: str = "") -> None:
         self.append(
             PersonalDataAccessed(
                 time=timestamp(self._clock()),

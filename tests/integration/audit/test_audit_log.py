@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.audit_cases import NOW, ORIGIN, ManualClock, approval, decision, open_log
 
 from aboveboard.audit import AsyncRecorder, AuditLog, Erased, Options, Query, events, verifier
 from aboveboard.audit.verifier import VerificationFailed
 from aboveboard.clock import timestamp
 from aboveboard.errors import Misuse, NotFound, NotVerified, Retained
+from tests.audit_cases import NOW, ORIGIN, ManualClock, approval, decision, open_log
 
 WHO: dict[str, Any] = {"actor": "auditor@bank.example", "purpose": "test"}
 
@@ -256,5 +256,5 @@ def test_suspicions_have_no_place_in_a_general_log(tmp_path: Path) -> None:
     )
     with open_log(tmp_path) as log, pytest.raises(Misuse):
         log.append(event)
-    with open_log(tmp_path / "sar", options=Options(confidential=True)) as log:
+    with open_log(tmp_path / "sar", options=Options(readers=frozenset({"mlro"}))) as log:
         log.append(event)

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import uvicorn
-from tests.audit_cases import ORIGIN, ManualClock, decision, open_log
 
 from aboveboard.audit import AuditLog, verifier
 from aboveboard.audit.cosigning import CosignatureCollector, NoQuorum, WitnessAddress, post_http
@@ -33,6 +32,7 @@ from aboveboard.audit.tiles import TileReader
 from aboveboard.audit.witness import Witness
 from aboveboard.audit.witness_http import witness_app
 from aboveboard.errors import Misuse, NotVerified
+from tests.audit_cases import ORIGIN, ManualClock, decision, open_log
 
 LOG = SigningKey(ORIGIN, ED25519, bytes(range(32)))
 Serve = Callable[[Witness], str]
