@@ -21,14 +21,21 @@ class Decision:
     """Why it was not favourable, the weightiest first; empty where it was."""
 
 
+def score_of(model: Model, row: NDArray[np.float64]) -> float:
+    """Return the calibrated probability of the favourable outcome of one row, shape (width,).
+
+    What `Model.score` does for many, without arrays of one: the same operations in the same order.
+    """
+    return float(model.calibration.apply(model.margin(row[None, :])[0]))
+
+
 def decide(model: Model, row: NDArray[np.float64], *, locale: str) -> Decision:
     """Return the decision of `model` on one encoded row, shape (width,), with reasons in `locale`.
 
     The words for the outcome follow from the model's purpose. A person who is referred is told the reasons too:
     the outcome is not the one they asked for.
     """
-    # What Model.score does for many rows, without arrays of one: the same operations in the same order.
-    score = float(model.calibration.apply(model.margin(row[None, :])[0]))
+    score = score_of(model, row)
     if score >= model.approve_at:
         return Decision(model.outcome(score), score, ())
     return Decision(model.outcome(score), score, tuple(model.reasons(row, locale)))

@@ -14,6 +14,7 @@ import msgspec
 from aboveboard import __version__
 from aboveboard.errors import RequestRefused
 from aboveboard.models import Model
+from aboveboard.serving.decide import score_of
 from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.requests import unreadable
 from aboveboard.spec.types import FeatureType
@@ -126,6 +127,10 @@ def infer(deployment: Deployment, body: bytes) -> bytes:
 
 
 def _scores(model: Model, columns: dict[str, Sequence[object]]) -> list[float]:
+    if all(len(column) == 1 for column in columns.values()):
+        # One row, as an online client sends it: no columns need be built for it.
+        row = model.encoding.encode({name: column[0] for name, column in columns.items()})
+        return [score_of(model, row)]
     rows = model.encoding.encode_columns(columns)
     scores: list[float] = model.score(rows).tolist() if len(rows) else []
     return scores

@@ -9,10 +9,13 @@ import msgspec
 
 from aboveboard import __version__
 from aboveboard.serving.cohort import Cohort
+from aboveboard.serving.control import Rollback, TrackChange
+from aboveboard.serving.notice import Notice
 from aboveboard.serving.oip import InferenceRequest, InferenceResponse
 from aboveboard.serving.outcomes import OutcomeReport
 from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument
-from aboveboard.serving.requests import DecisionRequest
+from aboveboard.serving.requests import Batch, DecisionRequest
+from aboveboard.serving.reviews import Contest, Review
 from aboveboard.serving.service import Answer
 
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
@@ -23,7 +26,20 @@ _PURPOSE = {"name": "purpose", "in": "query", "schema": {"type": "string", "minL
 @cache
 def document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document."""
-    types = (DecisionRequest, Answer, OutcomeReport, InferenceRequest, InferenceResponse, ProblemDocument)
+    types = (
+        DecisionRequest,
+        Batch,
+        Answer,
+        Notice,
+        Contest,
+        Review,
+        OutcomeReport,
+        TrackChange,
+        Rollback,
+        InferenceRequest,
+        InferenceResponse,
+        ProblemDocument,
+    )
     _, schemas = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}", schema_hook=_schema_of
     )
@@ -38,6 +54,46 @@ def document() -> dict[str, Any]:
         "paths": {
             "/v1/decisions": {
                 "post": _operation("decide", "Decide about one person or payment", "DecisionRequest", 200, "Answer")
+            },
+            "/v1/decisions/batch": {
+                "post": _operation(
+                    "decideBatch", "Decide up to a thousand requests, each by itself", "Batch", 200, None
+                )
+            },
+            "/v1/decisions/{decision_id}/notice": {
+                "get": _operation(
+                    "notice",
+                    "What the person is told about an adverse decision; as a page for Accept: text/html",
+                    None,
+                    200,
+                    "Notice",
+                    [_ID, {"name": "locale", "in": "query", "schema": {"type": "string"}}],
+                )
+            },
+            "/v1/decisions/{decision_id}/contest": {
+                "post": _operation(
+                    "contest", "The person concerned wants a human to look", "Contest", 201, None, [_ID]
+                )
+            },
+            "/v1/decisions/{decision_id}/claim": {
+                "post": _operation("claim", "Reserve a case for half an hour", None, 200, None, [_ID])
+            },
+            "/v1/decisions/{decision_id}/review": {
+                "post": _operation("review", "A person decides instead of the model", "Review", 201, None, [_ID])
+            },
+            "/v1/reviews": {"get": _operation("reviews", "What waits for a person", None, 200, None)},
+            "/v1/tracks": {
+                "get": _operation("tracks", "Which releases are in service", None, 200, None),
+                "put": _operation(
+                    "changeTracks",
+                    "Put other releases in service: verified first, logged first, then at once",
+                    "TrackChange",
+                    200,
+                    None,
+                ),
+            },
+            "/v1/tracks/rollback": {
+                "post": _operation("rollBack", "Back to what was in service before", "Rollback", 200, None)
             },
             "/v1/decisions/{decision_id}": {
                 "get": _operation(

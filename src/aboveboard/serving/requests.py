@@ -16,7 +16,8 @@ from aboveboard.serving.refusals import CardNumber, DuplicateKey, InvalidUtf8, N
 LARGEST_BODY = 1 << 20
 """Bytes. A decision needs about one thousand."""
 
-Locale = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35)]
+LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}")
+Locale = Annotated[str, msgspec.Meta(pattern=f"^{LOCALE.pattern}$", max_length=35)]
 """A BCP 47 language tag."""
 Label = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Key = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+$", max_length=128)]
@@ -37,6 +38,12 @@ class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Protected attributes, for monitoring fairness only."""
     idempotency_key: Key | None = None
     """The same key with the same request gives the same decision, once."""
+
+
+class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/decisions/batch`: up to a thousand decision requests."""
+
+    requests: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 _SCALARS = frozenset({bool, int, float, str, type(None)})

@@ -25,11 +25,14 @@ from aboveboard.serving.control import Rollback, TrackChange, TrackControl, plac
 from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.http import check_content_type, fault, refuse, too_large
 from aboveboard.serving.metrics import Metrics
+from aboveboard.serving.notice import notice_page, write_notice
 from aboveboard.serving.outcomes import parse_outcome
 from aboveboard.serving.problems import CONTENT_TYPE, catalogue, extra_headers
 from aboveboard.serving.recorder import Recorder
 from aboveboard.serving.refusals import MethodNotAllowed
-from aboveboard.serving.requests import LARGEST_BODY, decode
+from aboveboard.serving.requests import LARGEST_BODY, LOCALE, Batch, decode
+from aboveboard.serving.reviews import Contest, Review, Reviews
+from aboveboard.serving.service import Answer, DecisionService
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
@@ -42,6 +45,7 @@ class Routes:
         *,
         log: AuditLog,
         control: TrackControl,
+        service: Callable[[], DecisionService],
         recorder: Callable[[], Recorder],
         metrics: Metrics,
         clock: Clock,
@@ -49,11 +53,13 @@ class Routes:
     ) -> None:
         self._log = log
         self._control = control
+        self._service = service
         self._recorder = recorder
         self._metrics = metrics
         self._registry = metrics.registry()
         self._clock = clock
         self._access = access
+        self._reviews = Reviews(log, clock=clock, read=self._read)
 
     def application(self, lifespan: Lifespan) -> Starlette:
         """Return the ASGI application of these routes."""
@@ -68,8 +74,14 @@ class Routes:
                 Route("/metrics", self.metrics, methods=get),
                 Route("/openapi.json", self.openapi, methods=get),
                 Route("/problems/{code}", self.problem, methods=get),
-                Route("/v1/decisions/{decision_id}", self.decision, methods=get),
                 Route("/v1/decisions", self.decisions, methods=post),
+                Route("/v1/decisions/batch", self.batch, methods=post),
+                Route("/v1/decisions/{decision_id}", self.decision, methods=get),
+                Route("/v1/decisions/{decision_id}/notice", self.notice, methods=get),
+                Route("/v1/decisions/{decision_id}/contest", self.contest, methods=post),
+                Route("/v1/decisions/{decision_id}/claim", self.claim, methods=post),
+                Route("/v1/decisions/{decision_id}/review", self.review, methods=post),
+                Route("/v1/reviews", self.reviews, methods=get),
                 Route("/v1/receipts/{decision_id}", self.receipt, methods=get),
                 Route("/v1/outcomes", self.outcome, methods=post),
                 Route("/v1/tracks", self.tracks, methods=get),
@@ -120,6 +132,25 @@ class Routes:
         """Stand for the path whose `POST` never comes here, so that other methods are answered correctly."""
         raise NotFound("decisions are made by POST")
 
+    async def batch(self, request: Request) -> Response:
+        """Decide each request by itself; one that is refused has its problem in its place."""
+        client = self._client(request, Role.DECIDE)
+        batch = decode(await whole_body(request), Batch)
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Answer | AboveboardError]] = []
+        for body in batch.requests:
+            future = loop.create_future()
+            futures.append(future)
+            try:
+                self._service().decide(bytes(body), future.set_result, client=client.name)
+            except AboveboardError as error:
+                future.set_result(error)
+            await asyncio.sleep(0)  # others have their turn between two of these
+        answers = [await future for future in futures]
+        return json_response(
+            {"answers": [refuse(a, self._metrics) if isinstance(a, AboveboardError) else a for a in answers]}
+        )
+
     async def decision(self, request: Request) -> Response:
         """Answer one decision with what it was made from; that it was read is logged."""
         client = self._client(request, Role.READ)
@@ -139,8 +170,11 @@ class Routes:
         client.require(role)
         return client
 
-    def _read(self, decision_id: str, actor: str, purpose: str) -> events.Event:
-        return self._log.read(self._index_of(decision_id, actor, purpose), actor=actor, purpose=purpose)
+    def _read(self, decision_id: str, actor: str, purpose: str) -> events.Decision:
+        event = self._log.read(self._index_of(decision_id, actor, purpose), actor=actor, purpose=purpose)
+        if not isinstance(event, events.Decision):  # the query asked for this kind
+            raise NotFound("no decision of that id")
+        return event
 
     def _index_of(self, decision_id: str, actor: str, purpose: str) -> int:
         query = Query(decision_id=decision_id, kind="decision/1", limit=1)
@@ -151,6 +185,63 @@ class Routes:
         if not found:
             raise NotFound("no decision of that id", hint="the id is in the answer to POST /v1/decisions")
         return found[0].index
+
+    async def notice(self, request: Request) -> Response:
+        """Answer what the person concerned is told about an adverse decision, as JSON or as a page to print."""
+        client = self._client(request, Role.READ)
+        decision_id, locale = request.path_params["decision_id"], request.query_params.get("locale", "en")
+        if LOCALE.fullmatch(locale) is None:
+            raise RequestRefused("locale is not a BCP 47 language tag", hint="for example en, de-AT or zh")
+        event = await run_in_threadpool(self._read, decision_id, client.name, "notice to the person concerned")
+        deployment = self._in_service(event.release)
+        notice = await run_in_threadpool(write_notice, event, deployment, locale)
+        if "text/html" in request.headers.get("accept", ""):
+            page = await run_in_threadpool(notice_page, notice)
+            return Response(page, media_type="text/html", headers={"content-language": notice.language})
+        return json_response(notice, headers={"content-language": notice.language})
+
+    async def contest(self, request: Request) -> Response:
+        """Record that the person concerned wants a human to look at a decision."""
+        client = self._client(request, Role.DECIDE)
+        contest = decode(await whole_body(request), Contest)
+        decision_id = request.path_params["decision_id"]
+        acknowledgement = await run_in_threadpool(self._reviews.contest, decision_id, contest, actor=client.name)
+        return json_response({"decision_id": decision_id, "receipt": acknowledgement.as_dict()}, status=201)
+
+    async def claim(self, request: Request) -> Response:
+        """Reserve a case for half an hour."""
+        client = self._client(request, Role.REVIEW)
+        decision_id = request.path_params["decision_id"]
+        until = await run_in_threadpool(self._reviews.claim, decision_id, actor=client.name)
+        return json_response({"decision_id": decision_id, "claimed_by": client.name, "until": until})
+
+    async def review(self, request: Request) -> Response:
+        """Record what a person decided instead of the model."""
+        client = self._client(request, Role.REVIEW)
+        review = decode(await whole_body(request), Review)
+        decided = await run_in_threadpool(
+            self._reviews.decide,
+            request.path_params["decision_id"],
+            review,
+            self._control.tracks.champion,
+            actor=client.name,
+        )
+        return json_response(decided, status=201)
+
+    async def reviews(self, request: Request) -> Response:
+        """Answer what waits for a person."""
+        client = self._client(request, Role.REVIEW)
+        cases = await run_in_threadpool(self._reviews.queue, self._control.tracks.champion, actor=client.name)
+        return json_response({"cases": cases})
+
+    def _in_service(self, release: str) -> Deployment:
+        for deployment in self._control.tracks.deployments():
+            if deployment.digest == release:
+                return deployment
+        raise NotFound(
+            "the release that decided is not in service here any more",
+            hint="start a server with it, or make it a shadow, and ask again",
+        )
 
     async def receipt(self, request: Request) -> Response:
         """Answer the receipt of a decision: anyone can verify it, with the log's public key, without this server."""
@@ -169,7 +260,6 @@ class Routes:
         report = parse_outcome(await whole_body(request))
         moment = self._clock()
         decision = await run_in_threadpool(self._read, report.decision_id, client.name, "joining an outcome")
-        assert isinstance(decision, events.Decision)  # noqa: S101  the query asked for this kind
         settled: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         event = events.OutcomeRecorded(
             time=timestamp(moment),

@@ -144,6 +144,7 @@ class Node:
         routes = Routes(
             log=log,
             control=self.control,
+            service=lambda: self.service,
             recorder=lambda: self.recorder,
             metrics=self.metrics,
             clock=clock,

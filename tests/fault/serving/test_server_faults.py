@@ -12,10 +12,10 @@ import time
 from typing import Any
 
 import httpx
-from tests.integration.serving.process import HEAD, Released, open_log, running
 
 from aboveboard.audit import Query
 from aboveboard.settings import Home
+from tests.integration.serving.process import HEAD, Released, open_log, running
 
 
 def small_files() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.integration.serving.process import Released, Server, open_log, running
 
 from aboveboard.clock import system_clock
 from aboveboard.files import secret_bytes
@@ -16,6 +15,7 @@ from aboveboard.release import Keyring, ReleaseStore, Role
 from aboveboard.settings import Home
 from aboveboard.spec import load_spec
 from aboveboard.training import run_pipeline
+from tests.integration.serving.process import Released, Server, open_log, running
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "01-credit-default"
 DATA = "credit_default_taiwan.parquet"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.integration.serving.process import Released, Server
 
 MODEL = "/v2/models/credit-default"

@@ -6,13 +6,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from tests.integration.serving.process import Released, Server, ask_all, open_log, running
 
 from aboveboard.audit import Query, events
 from aboveboard.audit.verifier import VerificationFailed, verify_receipt
 from aboveboard.files import secret_bytes
 from aboveboard.ids import subject_token
 from aboveboard.settings import Home
+from tests.integration.serving.process import Released, Server, ask_all, open_log, running
 
 
 def expected(released: Released, number: int, release: int = 0) -> tuple[str, float, list[str]]:

@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.integration.serving.process import HEAD, Released, ask_all, launch, open_log, running
 
 from aboveboard.audit import Query
 from aboveboard.settings import Home
+from tests.integration.serving.process import HEAD, Released, ask_all, launch, open_log, running
 
 
 def refused(home: Home, **options: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import socket
 from typing import Any
 
 import pytest
+
 from tests.integration.serving.process import HEAD, Released, Server
 
 JSON = {"content-type": "application/json"}
