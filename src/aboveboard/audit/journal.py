@@ -322,9 +322,9 @@ class FileJournalReader:
                     here = Place(place.segment, start + position)
                     position += batch.size
                     yield here, Place(place.segment, start + position), batch
-                if limit is None:
-                    return
-                if start + position < limit:
+                if limit is None and batch_after(content, position) is None:
+                    return  # what is left is being written just now, or is a torn end
+                if limit is None or start + position < limit:
                     raise NotVerified(
                         f"journal {name}: segment {place.segment} is damaged at byte {start + position}", journal=name
                     )

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.audit_cases import decision, open_log
 
 from aboveboard.audit import AuditLog, Options
 from aboveboard.audit.committer import Settled
 from aboveboard.audit.journal import Disk, FileJournalReader, FileJournalWriter
 from aboveboard.audit.segment import Sealed
 from aboveboard.errors import AboveboardError, NotVerified, Overloaded, StorageFailed
+from tests.audit_cases import decision, open_log
 
 QUICK = Options(retry_seconds=0.02)
 

@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.audit_cases import approval, decision, open_log
 
 from aboveboard.audit import Options, events
 from aboveboard.audit.committer import Settled
 from aboveboard.audit.journal import FileJournalReader
 from aboveboard.errors import AboveboardError
+from tests.audit_cases import approval, decision, open_log
 
 ROUNDS = int(os.environ.get("ABOVEBOARD_CRASH_ROUNDS", "200"))
 SMALL = Options(segment_bytes=30_000, largest_group=50, post_quantum=False)
