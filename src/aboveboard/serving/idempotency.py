@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from aboveboard.errors import AboveboardError
+from aboveboard.serving.recorder import Unconfirmed
 from aboveboard.serving.refusals import IdempotencyKeyReused
 
 LIFETIME_SECONDS: Final = 24 * 3600.0
@@ -24,12 +25,13 @@ Reply = Callable[[A | AboveboardError], None]
 class _Remembered(Generic[A]):
     """One key: the request it was first sent with, and the answer or those who wait for it."""
 
-    __slots__ = ("answer", "fingerprint", "since", "waiting")
+    __slots__ = ("answer", "fingerprint", "late", "since", "waiting")
 
     def __init__(self, fingerprint: bytes, since: float, reply: Reply[A]) -> None:
         self.fingerprint = fingerprint
         self.since = since
         self.answer: A | None = None
+        self.late: Unconfirmed | None = None
         self.waiting: list[Reply[A]] = [reply]
 
 
@@ -64,6 +66,8 @@ class Replays(Generic[A]):
             )
         if known.answer is not None:
             reply(known.answer)
+        elif known.late is not None:
+            reply(known.late)
         else:
             known.waiting.append(reply)
         return None
@@ -74,7 +78,9 @@ class Replays(Generic[A]):
 
     def _settle(self, place: tuple[str, str], entry: _Remembered[A], answer: A | AboveboardError) -> None:
         waiting, entry.waiting = entry.waiting, []
-        if isinstance(answer, AboveboardError):
+        if isinstance(answer, Unconfirmed):
+            entry.late = answer  # what comes of it will be settled yet; until then, whoever asks again hears this
+        elif isinstance(answer, AboveboardError):
             if self._known.get(place) is entry:
                 del self._known[place]
         else:

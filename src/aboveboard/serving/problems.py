@@ -25,6 +25,7 @@ from aboveboard.errors import (
 )
 from aboveboard.serving import refusals
 from aboveboard.serving.access import NotAuthenticated, TooManyRequests
+from aboveboard.serving.recorder import Unconfirmed
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -48,6 +49,7 @@ _STATUS: dict[type[AboveboardError], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     Retained: HTTPStatus.CONFLICT,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    Unconfirmed: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageFailed: HTTPStatus.SERVICE_UNAVAILABLE,
     NotVerified: HTTPStatus.INTERNAL_SERVER_ERROR,
     GateRefused: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -12,10 +12,30 @@ from aboveboard.audit import Acknowledgement, AuditLog
 from aboveboard.errors import AboveboardError, Overloaded
 
 Settled = Callable[[Acknowledgement | AboveboardError], None]
-"""Called on the event loop when a record is durable, or when it is known that it will not be."""
+"""Called on the event loop when a record is durable, or when it is known that it will not be. After `Unconfirmed`
+it is called once more, when that is known."""
 
 LARGEST_BACKLOG: Final = 2_000
 """Records on their way to the disk. At a few thousand a second they are half a second's work: more would be late."""
+DEADLINE_SECONDS: Final = 5.0
+
+
+class Unconfirmed(Overloaded):
+    """The disk has not confirmed a decision in time; whether it will be in the log is not known yet."""
+
+    code = "unconfirmed"
+
+
+class _Record:
+    """One event on its way to the disk."""
+
+    __slots__ = ("event", "given_up", "settled", "since")
+
+    def __init__(self, event: Any, settled: Settled, since: float) -> None:
+        self.event = event
+        self.settled = settled
+        self.since = since
+        self.given_up = False
 
 
 class Recorder:
@@ -25,37 +45,52 @@ class Recorder:
     competes with the loop for the interpreter, so it is better woken once, for everything.
     """
 
-    def __init__(self, log: AuditLog, *, timer: Callable[[], float], largest_backlog: int = LARGEST_BACKLOG) -> None:
+    def __init__(
+        self,
+        log: AuditLog,
+        *,
+        timer: Callable[[], float],
+        largest_backlog: int = LARGEST_BACKLOG,
+        deadline: float = DEADLINE_SECONDS,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._channel = log.channel(self._committed)
         self._timer = timer
         self._largest_backlog = largest_backlog
-        self._gathered: list[tuple[Any, Settled]] = []
-        self._since: deque[float] = deque()
+        self._deadline = deadline
+        self._watch: asyncio.TimerHandle | None = None
+        self._gathered: list[_Record] = []
+        self._pending: deque[_Record] = deque()
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
 
     @property
     def pending(self) -> int:
         """How many records were handed over and are not yet settled."""
-        return len(self._since)
+        return len(self._pending)
 
     def lag(self) -> float:
         """Return the age in seconds of the oldest record that is not yet settled."""
-        return self._timer() - self._since[0] if self._since else 0.0
+        return self._timer() - self._pending[0].since if self._pending else 0.0
 
     def admit(self) -> None:
         """Raise `Overloaded` when the disk is so far behind that another record would be late."""
-        if len(self._since) >= self._largest_backlog:
+        if len(self._pending) >= self._largest_backlog:
             raise Overloaded("more decisions are asked for than the disk takes", hint="try again in a second")
 
     def submit(self, event: Any, settled: Settled) -> None:
-        """Take an event for the journal; `settled` is called once, on the loop, also when the journal refuses it."""
+        """Take an event for the journal; `settled` is called once, on the loop, also when the journal refuses it.
+
+        When the deadline passes it gets `Unconfirmed`, and once more what came of it.
+        """
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
-        self._gathered.append((event, settled))
-        self._since.append(self._timer())
+        record = _Record(event, settled, self._timer())
+        self._gathered.append(record)
+        self._pending.append(record)
         self._idle.clear()
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._deadline, self._give_up)
 
     async def drained(self) -> None:
         """Wait until everything handed over is settled."""
@@ -63,12 +98,15 @@ class Recorder:
 
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
-        for number, (event, settled) in enumerate(gathered):
+        for number, record in enumerate(gathered):
             try:
-                self._channel.submit(event, settled)
+                self._channel.submit(record.event, record)
             except AboveboardError as error:
                 # The journal takes no more; what follows would fare no better.
-                self._settle([(refused, error) for _, refused in gathered[number:]])
+                for refused in gathered[number:]:
+                    self._pending.remove(refused)
+                    refused.settled(error)
+                self._note_idle()
                 return
 
     def _committed(self, batch: list[tuple[Any, Acknowledgement | AboveboardError]]) -> None:
@@ -76,9 +114,34 @@ class Recorder:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to answer
             self._loop.call_soon_threadsafe(self._settle, batch)
 
-    def _settle(self, batch: list[tuple[Settled, Acknowledgement | AboveboardError]]) -> None:
-        for settled, result in batch:
-            self._since.popleft()
-            settled(result)
-        if not self._since:
+    def _settle(self, batch: list[tuple[_Record, Acknowledgement | AboveboardError]]) -> None:
+        pending = self._pending
+        for record, result in batch:
+            # The journal keeps the order, so this is the oldest; were it ever not so, it is looked for.
+            if pending[0] is record:
+                pending.popleft()
+            else:
+                pending.remove(record)
+            record.settled(result)
+        self._note_idle()
+
+    def _give_up(self) -> None:
+        """Tell those who have waited too long; look again when the next may have."""
+        self._watch = None
+        late = self._timer() - self._deadline
+        for record in list(self._pending):
+            if record.since > late:
+                self._watch = self._loop.call_later(max(record.since - late, 0.001), self._give_up)
+                break
+            if not record.given_up:
+                record.given_up = True
+                record.settled(
+                    Unconfirmed(
+                        "the disk did not confirm the decision in time",
+                        hint="ask again, with the same idempotency key: the same decision is answered, once",
+                    )
+                )
+
+    def _note_idle(self) -> None:
+        if not self._pending:
             self._idle.set()

@@ -269,7 +269,7 @@ class Routes:
             observed=report.observed,
             retention=decision.retention,
         )
-        self._recorder().submit(event, settled.set_result)
+        self._recorder().submit(event, lambda result: None if settled.done() else settled.set_result(result))
         result = await settled
         if isinstance(result, AboveboardError):
             raise result

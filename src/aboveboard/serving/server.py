@@ -28,7 +28,7 @@ from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.http import DecisionEndpoint
 from aboveboard.serving.lane import LaneProtocol
 from aboveboard.serving.metrics import Metrics
-from aboveboard.serving.recorder import LARGEST_BACKLOG, Recorder
+from aboveboard.serving.recorder import DEADLINE_SECONDS, LARGEST_BACKLOG, Recorder
 from aboveboard.serving.routes import Routes
 from aboveboard.serving.service import DecisionService
 from aboveboard.serving.tracks import TrackPlan, Tracks
@@ -61,6 +61,8 @@ class ServerOptions:
     drain_seconds: int = DRAIN_SECONDS
     largest_backlog: int = LARGEST_BACKLOG
     """Decisions on their way to the disk, beyond which more are answered 503."""
+    deadline_seconds: float = DEADLINE_SECONDS
+    """How long a decision may wait for the disk before its client is told to ask again."""
     lane: bool = True
     """Whether decisions bypass ASGI (see lane.py); off, they are answered by the ASGI application alike."""
 
@@ -106,6 +108,7 @@ def serve(
                 clock=clock,
                 timer=timer,
                 largest_backlog=options.largest_backlog,
+                deadline=options.deadline_seconds,
             )
             log.start(interval=options.checkpoint_seconds)
             # Everything loaded so far stays for good: the collector need not look at it again (a full collection
@@ -131,6 +134,7 @@ class Node:
         clock: Clock,
         timer: Callable[[], float],
         largest_backlog: int = LARGEST_BACKLOG,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
         self.recorder: Recorder
         self.service: DecisionService
@@ -141,6 +145,7 @@ class Node:
         self._clock = clock
         self._timer = timer
         self._largest_backlog = largest_backlog
+        self._deadline = deadline
         routes = Routes(
             log=log,
             control=self.control,
@@ -160,7 +165,9 @@ class Node:
     @contextlib.asynccontextmanager
     async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
         """Take up the event loop; at the end, wait until everything handed to the journal is durable."""
-        self.recorder = Recorder(self._log, timer=self._timer, largest_backlog=self._largest_backlog)
+        self.recorder = Recorder(
+            self._log, timer=self._timer, largest_backlog=self._largest_backlog, deadline=self._deadline
+        )
         self.service = DecisionService(
             self.control.tracks,
             self.recorder,

@@ -15,6 +15,7 @@ from aboveboard.models import Reason
 from aboveboard.serving.decide import decide
 from aboveboard.serving.idempotency import Replays, Reply
 from aboveboard.serving.metrics import Metrics
+from aboveboard.serving.recorder import Unconfirmed
 from aboveboard.serving.requests import DecisionRequest, parse_decision
 from aboveboard.serving.tracks import SHADOW, Tracks
 
@@ -117,8 +118,12 @@ class DecisionService:
         counts = metrics.of_release(deployment.name, deployment.digest, track)
 
         def settled(result: Acknowledgement | AboveboardError) -> None:
+            nonlocal reply
             if isinstance(result, AboveboardError):
                 reply(result)
+                if isinstance(result, Unconfirmed) and request.idempotency_key is None:
+                    # It may become durable yet. Who asked has been told to ask again, and gets no second answer.
+                    reply = _unheard
                 return
             counts.decided(decision.outcome, decision.score, deployment.attributes, groups)
             metrics.timed(started, read, decided, timer())
@@ -166,6 +171,10 @@ class DecisionService:
             outcome = shadow.model.outcome(score)
             metrics.of_release(shadow.name, shadow.digest, SHADOW).decided(outcome, score, shadow.attributes, groups)
             metrics.compare(shadow.digest, decision.outcome, outcome)
+
+
+def _unheard(answer: Answer | AboveboardError) -> None:
+    """Take an answer that comes too late for anybody to hear it; the decision is in the log."""
 
 
 def _stated(reason: Reason) -> StatedReason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import resource
@@ -52,6 +53,13 @@ def test_a_full_disk_gives_503_and_never_an_unlogged_answer(released: Released, 
     assert set(answered) <= logged
 
 
+def shut_gate(home: Home) -> int:
+    """Keep every record from being sealed: whoever seals takes this lock, as an erasure does. Return who holds it."""
+    gate = os.open(next(home.audit.rglob("vault-gate.lock")), os.O_RDWR)
+    fcntl.flock(gate, fcntl.LOCK_EX)
+    return gate
+
+
 def test_overload_is_answered_503_at_once_and_passes(released: Released, home: Home) -> None:
     """The journal's lock is held by somebody else: requests pile up, are turned away, and the server recovers."""
     body = json.dumps(released.clients[0]).encode()
@@ -73,13 +81,9 @@ def test_overload_is_answered_503_at_once_and_passes(released: Released, home: H
         release()
         return await asyncio.gather(*waiting)
 
-    import fcntl
-
     with running(home, release=released.digests[0], largest_backlog=50) as server, server.client() as client:
         assert client.post("/v1/decisions", json=released.clients[0]).status_code == 200
-        # Whoever seals a record takes this gate first; an erasure that never ends keeps it shut.
-        gate = os.open(next(home.audit.rglob("vault-gate.lock")), os.O_RDWR)
-        fcntl.flock(gate, fcntl.LOCK_EX)
+        gate = shut_gate(home)
         timer = threading.Timer(20, lambda: fcntl.flock(gate, fcntl.LOCK_UN))
         timer.start()
         try:
@@ -93,3 +97,26 @@ def test_overload_is_answered_503_at_once_and_passes(released: Released, home: H
         assert max(took for status, took in results if status == 503) < 1.4
         assert client.post("/v1/decisions", json=released.clients[0]).status_code == 200
         assert 'aboveboard_refused_requests_total{code="overloaded"} 70.0' in client.get("/metrics").text
+
+
+def test_a_late_disk_is_owned_up_to_and_a_key_finds_the_decision(released: Released, home: Home) -> None:
+    keyed = {**released.clients[0], "idempotency_key": "application-17"}
+    with running(home, release=released.digests[0], deadline_seconds=0.5) as server, server.client() as client:
+        assert client.post("/v1/decisions", json=released.clients[1]).status_code == 200
+        gate = shut_gate(home)
+        begun = time.monotonic()
+        late = [client.post("/v1/decisions", json=request) for request in (keyed, released.clients[2], keyed)]
+        assert time.monotonic() - begun < 5
+        for response in late:
+            assert (response.status_code, response.json()["code"]) == (503, "unconfirmed")
+            assert response.headers["retry-after"] == "1"
+        os.close(gate)
+        time.sleep(0.3)
+        first, second = (client.post("/v1/decisions", json=keyed).json() for _ in range(2))
+        assert first == second
+    with open_log(home) as log:
+        log.publish()
+        found = log.find(Query(kind="decision/1"), actor="me", purpose="test")
+    # The one before, the keyed one once, and the one that nobody heard of.
+    assert len(found) == 3
+    assert first["decision_id"] in {entry.decision_id for entry in found}
