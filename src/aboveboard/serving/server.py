@@ -27,6 +27,7 @@ from aboveboard.serving.control import TrackControl, load_tracks
 from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.http import DecisionEndpoint
 from aboveboard.serving.lane import LaneProtocol
+from aboveboard.serving.logs import logging_to
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.recorder import DEADLINE_SECONDS, LARGEST_BACKLOG, Recorder
 from aboveboard.serving.routes import Routes
@@ -88,7 +89,7 @@ def serve(
     while no clients are named.
     """
     records = load_clients(options.clients) if options.clients is not None else None
-    with listen(options.host, options.port) as listener:
+    with logging_to(sys.stderr), listen(options.host, options.port) as listener:
         access = Access(records, anonymous=actor, timer=timer)
         if access.open and not is_loopback(listener):
             raise Misuse(

@@ -1,0 +1,65 @@
+"""The server's own log: one JSON object a line on standard error, with nothing in it about the people decided about.
+
+It is for those who run the server. What the law and auditors need is in the audit log, which is another thing.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from aboveboard.clock import timestamp
+from aboveboard.errors import AboveboardError
+
+LOGGERS = {"aboveboard": logging.WARNING, "asyncio": logging.WARNING, "uvicorn.error": logging.ERROR}
+"""uvicorn warns of every malformed request: that is for the client to know, and would let anyone fill the log."""
+
+
+class JsonLines(logging.Formatter):
+    """Writes a record as one JSON object.
+
+    An exception is written as its type and the places it came through. Its message is not: nobody can say that no
+    value of a request is in it. Our own errors carry none, and keep theirs.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, Any] = {
+            "time": timestamp(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            line["error"] = type(error).__name__
+            if isinstance(error, AboveboardError):
+                line["detail"] = error.message
+            frames = traceback.extract_tb(error.__traceback__)
+            line["at"] = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+        return msgspec.json.encode(line).decode()
+
+
+@contextmanager
+def logging_to(stream: TextIO) -> Iterator[None]:
+    """Write warnings and errors to `stream` while the block runs."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    handler.setLevel(logging.WARNING)
+    before = {name: logging.getLogger(name).level for name in LOGGERS}
+    for name, level in LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).addHandler(handler)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+            logging.getLogger(name).removeHandler(handler)
