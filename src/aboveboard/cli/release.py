@@ -173,3 +173,77 @@ def verify(ctx: click.Context, release: str, as_json: bool) -> None:
     out.document(
         {"verified": True, "release": verified.digest, "approvers": approvers, "files": sorted(verified.files)}
     )
+
+
+_PLAIN_HTTP = click.option("--plain-http", is_flag=True, help="For a registry on this machine, without TLS.")
+
+
+@command.command()
+@click.argument("release")
+@click.option("--to", "repository", required=True, help="The repository, e.g. registry.bank.example/models/releases.")
+@_PLAIN_HTTP
+@json_option
+@click.pass_context
+def push(ctx: click.Context, release: str, repository: str, plain_http: bool, as_json: bool) -> None:
+    """Store a release, its signature and its approvals in an OCI registry.
+
+    User and password are those of `docker login` (DOCKER_CONFIG). Push again after an approval.
+    """
+    from aboveboard.release.registry import from_environment
+
+    out = output_of(as_json)
+    registry = from_environment(repository, plain_http=plain_http)
+    digest, statements = Workspace.of(ctx).releases().push(release, registry)
+    out.say(f"[green]✓[/] {escape(repository)}@{digest}  with {statements} statements")
+    out.document({"release": digest, "repository": repository, "statements": statements})
+
+
+@command.command()
+@click.argument("releases", metavar="DIGEST...", nargs=-1, required=True)
+@click.option(
+    "--from", "repository", required=True, help="The repository, e.g. registry.bank.example/models/releases."
+)
+@click.option("--trust", type=click.Path(path_type=Path, dir_okay=False), help="A trust.json to put in place first.")
+@click.option(
+    "--subject-key", type=click.Path(path_type=Path, dir_okay=False), help="A subject.key to put in place first."
+)
+@_PLAIN_HTTP
+@json_option
+@click.pass_context
+def fetch(
+    ctx: click.Context,
+    releases: tuple[str, ...],
+    repository: str,
+    trust: Path | None,
+    subject_key: Path | None,
+    plain_http: bool,
+    as_json: bool,
+) -> None:
+    """Fetch releases from an OCI registry by digest, and verify every byte, signature and approval.
+
+    This is what a pod does before its decision server starts: where anything does not hold, it does not start.
+    """
+    from aboveboard.files import storage_errors, write_atomically
+    from aboveboard.release.manifest import hexadecimal
+    from aboveboard.release.registry import from_environment
+
+    out = output_of(as_json)
+    workspace = Workspace.of(ctx)
+    for digest in releases:
+        hexadecimal(digest)
+    keys = workspace.home.keys
+    for source, target in ((trust, keys / "trust.json"), (subject_key, workspace.home.subject_key)):
+        if source is not None:
+            with storage_errors(source):
+                keys.mkdir(parents=True, exist_ok=True, mode=0o700)
+                write_atomically(target, source.read_bytes(), mode=0o600)
+    registry = from_environment(repository, plain_http=plain_http)
+    store = workspace.releases()
+    for digest in releases:
+        store.take(registry.fetch(digest))
+        verified = store.verify(digest)
+        approvers = ", ".join(approval.approver for approval in verified.approvals)
+        out.say(
+            f"[green]✓[/] {digest}  signed by {escape(verified.document.author)}, approved by {escape(approvers)}"
+        )
+    out.document({"releases": list(releases), "verified": True})

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--shadow", "shadows", metavar="RELEASE", multiple=True, help="A release that scores, and answers nobody."
 )
+@click.option("--origin", default=ORIGIN, show_default=True, help="The audit log's name on its checkpoints.")
 @json_option
 @click.pass_context
 def command(
@@ -46,6 +47,7 @@ def command(
     challenger: str | None,
     weight: float,
     shadows: tuple[str, ...],
+    origin: str,
     as_json: bool,
 ) -> None:
     """Answer decisions over HTTP from a verified release.
@@ -76,7 +78,7 @@ def command(
             clients=clients,
             host=host,
             port=port,
-            origin=ORIGIN,
+            origin=origin,
         ),
         actor=workspace.actor,
         clock=workspace.clock,

@@ -59,13 +59,18 @@ def pack_archive(layout: OciLayout, manifests: Mapping[str, tuple[bytes, Manifes
 
 def read_archive(path: Path) -> dict[str, bytes]:
     """Return the files of a layout in a tar by name. Raises `NotVerified` for anything that does not belong there."""
-    files: dict[str, bytes] = {}
     with storage_errors(path):
         if not path.is_file():
             raise NotFound(f"{path} is not a file", hint="name a tar file of an OCI image layout")
         if path.stat().st_size > SIZE_LIMIT:
             raise NotVerified(f"{path.name} is larger than {SIZE_LIMIT} bytes")
         content = path.read_bytes()
+    return read_members(content, name=path.name)
+
+
+def read_members(content: bytes, *, name: str = "the archive") -> dict[str, bytes]:
+    """Return the files of a layout in the bytes of a tar, by name. Raises `NotVerified`."""
+    files: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for member in archive:
@@ -74,10 +79,10 @@ def read_archive(path: Path) -> dict[str, bytes]:
                 matched = _MEMBER.fullmatch(member.name)
                 reader = archive.extractfile(member) if member.isreg() and not member.issparse() else None
                 if matched is None or reader is None:
-                    raise NotVerified(f"{path.name}: {member.name[:100]!r} does not belong in an image layout")
+                    raise NotVerified(f"{name}: {member.name[:100]!r} does not belong in an image layout")
                 files[matched[2]] = reader.read()
     except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-        raise NotVerified(f"{path.name} is not a whole tar file: {error}") from error
+        raise NotVerified(f"{name} is not a whole tar file: {error}") from error
     return files
 
 

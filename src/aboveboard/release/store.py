@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -45,6 +47,9 @@ from aboveboard.release.manifest import (
 from aboveboard.release.signature import APPROVAL, RELEASE, Attestation, open_envelope, sign_statement
 from aboveboard.release.trust import Role, folded
 from aboveboard.release.verification import Manifests, VerifiedRelease, read_release, verify_release
+
+if TYPE_CHECKING:
+    from aboveboard.release.registry import Registry
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far the clock of a signer may be ahead of ours."""
@@ -251,12 +256,21 @@ class ReleaseStore:
         All or none. Raises `NotVerified` when the file is not sound or a release in it was not signed by somebody
         trusted here. Approvals are judged when the release is used, as ever.
         """
-        content = read_archive(path)
+        return self.take(read_archive(path))
+
+    def take(self, files: Mapping[str, bytes]) -> Digests:
+        """Take in the releases in the files of an image layout, as `import_` does and `Registry.fetch` gives them."""
         with self._layout.writing() as writer:
-            releases = unpack_archive(content, writer)
+            releases = unpack_archive(files, writer)
             for digest in releases:
                 self._verify({**writer.known, **writer.added}, digest, require_approval=False)
         return releases
+
+    def push(self, reference: str, registry: Registry) -> tuple[str, int]:
+        """Store a release that holds in a registry; return its digest and how many statements went with it."""
+        digest = self.resolve(reference)
+        self._verify(self._layout.manifests(), digest, require_approval=False)
+        return digest, registry.push(self._layout, digest)
 
     def rebuild_index(self) -> int:
         """Write the index anew from the blobs after it was damaged; return how many manifests were found."""
