@@ -31,6 +31,7 @@ from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
 from aboveboard.audit.keyfiles import read_secret
 from aboveboard.audit.note import COSIGNATURE_MLDSA44, ED25519, SigningKey, check_name
 from aboveboard.audit.proof import RECEIPT_VERSION, ConsistencyProof, InclusionProof, Prover, Receipt
+from aboveboard.audit.restore import restore_order
 from aboveboard.audit.sealing import Opened, unseal
 from aboveboard.audit.segment import Sealed
 from aboveboard.audit.sequencer import Cosign, Sequencer, SignedCheckpoint
@@ -457,6 +458,16 @@ class AuditLog:
             )
         )
         return count
+
+    def restore_order(self) -> int:
+        """Find the order of the log again from what was published, after its database was lost; return the size.
+
+        Raises `Conflict` when the database is not empty, `NotVerified` when things do not belong together.
+        """
+        keys = [signer.verifier() for signer in self._signers]
+        size = restore_order(self._database, self._journals, self._storage, keys, self._clock)
+        self._index.catch_up()
+        return size
 
     def rebuild_index(self) -> int:
         """Throw the search index away and build it again; return how many entries it has."""

@@ -96,20 +96,12 @@ class Sequencer:
         Raises `NotVerified` when a journal is damaged or storage holds something else, and `StorageFailed`.
         """
         with self._database.lock("sequencer"):
-            edge, sequenced = self._edge()
-            if edge.size < sequenced:
-                self._integrate_again(edge, sequenced)
-            self._take_in(edge)
-            return self._sign(edge)
+            return self._sign(self._grow())
 
     def integrate(self) -> int:
         """Take in everything that is durable without signing anything; return the size of the tree."""
         with self._database.lock("sequencer"):
-            edge, sequenced = self._edge()
-            if edge.size < sequenced:
-                self._integrate_again(edge, sequenced)
-            self._take_in(edge)
-            return edge.size
+            return self._grow().size
 
     def sequenced(self) -> int:
         """Return how many leaves are in order."""
@@ -212,10 +204,39 @@ class Sequencer:
             )
         return edge, row.sequenced
 
-    def _take_in(self, edge: Edge) -> None:
+    def _grow(self) -> Edge:
         """Order and integrate what is new, round by round, until nothing is."""
+        if self._published is None:
+            self._published = self._known_checkpoint()
+        edge, sequenced = self._edge()
+        if edge.size < sequenced:
+            self._integrate_again(edge, sequenced)
         while commitments := self._order(edge.size):
             self._integrate(edge, commitments)
+        return edge
+
+    def _known_checkpoint(self) -> str | None:
+        """Return the published checkpoint, which must be one this database knows of.
+
+        Otherwise the database was lost or replaced by an old one, and whatever it put in order now could contradict
+        what has been signed: "a log MUST not sign any checkpoint which is inconsistent" (C2SP tlog-checkpoint).
+        """
+        try:
+            note = self._storage.get("checkpoint").decode(errors="replace")
+        except NotFound:
+            return None
+        head = parse_checkpoint(parse_note(note)[0])
+        try:
+            known = self.checkpoint(head.size)
+        except NotFound:
+            known = None
+        if known is None or known.root != head.root:
+            raise NotVerified(
+                f"a checkpoint of size {head.size} is published that this log's database does not know",
+                hint="the database was lost or is an old copy: see 'restore' in the runbook",
+                size=head.size,
+            )
+        return note
 
     def _order(self, size: int) -> list[bytes]:
         """Give places to the next batches of every journal, in one transaction, and return their leaves."""

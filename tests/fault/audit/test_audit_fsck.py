@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from aboveboard.audit import AuditLog, Erased
+from aboveboard.audit import AuditLog, Erased, Query
 from aboveboard.audit.erasure import Eraser
-from aboveboard.errors import AboveboardError, NotFound, NotVerified
+from aboveboard.errors import AboveboardError, Conflict, NotFound, NotVerified
 from tests.audit_cases import approval, decision, open_log
 
 AUDIT = Path("audit")
@@ -144,21 +144,57 @@ def test_an_index_that_is_wrong_is_built_again(home: Path) -> None:
         assert log.fsck().as_dict()["findings"] == []
 
 
-def test_an_old_database_is_not_signed_over(home: Path) -> None:
-    """Whoever restores an old log.sqlite would have the log sign a second history; it refuses."""
-    database = home / AUDIT / "log.sqlite"
-    sql(database, "UPDATE tree SET origin = origin")
-    shutil.copy(database, home / "old.sqlite")
+def forget_database(home: Path) -> None:
+    for path in (home / AUDIT).glob("log.sqlite*"):
+        path.unlink()
+
+
+def test_a_lost_database_is_not_replaced_by_a_second_history(home: Path) -> None:
+    with open_log(home, writer="another") as log:
+        log.append_all([decision(n) for n in range(600, 900)])
+        before = log.publish()
+        log.append(decision(900))
+    forget_database(home)
+    with open_log(home) as log:
+        with pytest.raises(NotVerified, match="does not know"):
+            log.publish()
+        assert log.latest() is None
+        assert log.restore_order() == before.size
+        after = log.publish()
+        assert after.size == before.size + 1
+        log.prove_consistency(before.size)
+        assert log.fsck().as_dict()["findings"] == []
+        assert len(log.find(Query(subject="sub-7", limit=50), actor="a", purpose="t")) == 7
+        with pytest.raises(Conflict):
+            log.restore_order()
+
+
+def test_an_old_copy_of_the_database_is_not_signed_over(home: Path) -> None:
+    """Whoever restores an old log.sqlite might have the log sign a second history; it refuses."""
+    sql(home / AUDIT / "log.sqlite", "PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(home / AUDIT / "log.sqlite", home / "old.sqlite")
     with open_log(home) as log:
         log.append_all([decision(n) for n in range(5)])
         log.publish()
-    shutil.copy(home / "old.sqlite", database)
-    for suffix in ("-wal", "-shm"):
-        database.with_name(database.name + suffix).unlink(missing_ok=True)
+    forget_database(home)
+    shutil.copy(home / "old.sqlite", home / AUDIT / "log.sqlite")
+    with open_log(home) as log, pytest.raises(NotVerified, match="does not know"):
+        log.publish()
+    forget_database(home)
     with open_log(home) as log:
-        # The journals say what followed, so the same tree grows again: there is one history only.
+        log.restore_order()
         log.publish()
         assert log.fsck().as_dict()["findings"] == []
+
+
+def test_an_order_that_cannot_be_restored(home: Path) -> None:
+    forget_database(home)
+    shutil.move(home / AUDIT / "journals" / "main", home / "main")
+    with open_log(home) as log, pytest.raises(NotVerified, match="no journal holds"):
+        log.restore_order()
+    flip(home / AUDIT / "tiles" / "tile" / "entries" / "001", 77)
+    with open_log(home) as log, pytest.raises(NotVerified, match="signed root"):
+        log.restore_order()
 
 
 @pytest.mark.parametrize("step", ["append", "clear", "forget", "index-forget"])
