@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from aboveboard.canonical import canonical_json
 ENGINE = "rego-cpp"
 LIBRARY = Path(__file__).parent / "packs" / "library.rego"
 """Functions every pack may import as `data.aboveboard.library`."""
+
+_SMALLEST = 1e-300
 
 
 class RegoFailed(Exception):
@@ -81,7 +82,7 @@ class CompiledRego:
 
 
 def _readable(node: Any) -> Any:
-    """Return the facts without what the engine misreads: numbers below 2.2e-308 become 0, and blank text empty.
+    """Return the facts without what the engine misreads: numbers below 1e-300 become 0, and blank text empty.
 
     A p-value may be that small. White space is escaped in the term and stays so inside the engine, where trimming
     does not find it.
@@ -92,7 +93,7 @@ def _readable(node: Any) -> Any:
         return [_readable(value) for value in node]
     if isinstance(node, str):
         return "" if node.isspace() else node
-    return 0.0 if isinstance(node, float) and abs(node) < sys.float_info.min else node
+    return 0.0 if isinstance(node, float) and abs(node) < _SMALLEST else node
 
 
 def _entrypoint(package: str) -> str:

@@ -226,10 +226,17 @@ others(attribute) := [group.group |
 	group.reference == false
 ]
 
-every_group := [group.group |
+# How many groups there must be, by what the spec declares; a group without its name or its place still counts.
+group_total := sum([attribute.declared_groups |
 	some attribute in input.protected
-	some group in attribute.groups
-]
+	is_number(attribute.declared_groups)
+])
+
+# Whether `good`, found by going through every group of every attribute, lost none of them.
+all_groups(good) if {
+	group_total > 1
+	count(good) == group_total
+}
 
 sizes := [group.n |
 	some attribute in input.protected
@@ -375,9 +382,15 @@ prudent_minimum := input.evaluation.minimum_group_size if {
 	input.evaluation.minimum_group_size >= 30
 } else := 30
 
-prudent_confidence if stated_confidence >= 0.95
+prudent_confidence if {
+	is_number(input.evaluation.confidence)
+	input.evaluation.confidence >= 0.95
+}
 
-stated_confidence := input.evaluation.confidence if is_number(input.evaluation.confidence)
+too_little_confidence if {
+	is_number(input.evaluation.confidence)
+	input.evaluation.confidence < 0.95
+}
 
 months_kept(what, months, limit) := {
 	"verdict": "pass",
@@ -407,7 +420,7 @@ examined(attribute, group) if {
 	stated(attribute.attribute)
 }
 
-examined_groups := [group.group |
+examined_groups := [group.n |
 	some attribute in input.protected
 	some group in attribute.groups
 	examined(attribute, group)
@@ -415,7 +428,7 @@ examined_groups := [group.group |
 
 all_examined if {
 	prudent_confidence
-	all_of(examined_groups, every_group)
+	all_groups(examined_groups)
 }
 
 # --- digests --------------------------------------------------------------------------------------------------------

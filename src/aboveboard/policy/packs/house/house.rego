@@ -87,7 +87,7 @@ large := [group.n |
 	lib.at_least_so_many(group.n, minimum)
 ]
 
-all_large if lib.all_of(large, lib.every_group)
+all_large if lib.all_groups(large)
 
 smallest := lib.smallest(lib.sizes)
 

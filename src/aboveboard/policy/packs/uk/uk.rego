@@ -22,7 +22,7 @@ unexamined contains sprintf("%s (%s, n = %v)", [group.group, attribute.attribute
 answers["uk-outcomes-by-segment"] := {
 	"verdict": "pass",
 	"message": sprintf("outcomes are known for %v groups; the smallest has %v members", [
-		count(lib.every_group), lib.smallest(lib.sizes),
+		lib.group_total, lib.smallest(lib.sizes),
 	]),
 	"n": lib.smallest(lib.sizes),
 } if {

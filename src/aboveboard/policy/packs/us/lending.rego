@@ -223,7 +223,7 @@ four_fifths := lib.compared(
 }
 
 wide := lib.insufficient("intervals of less than 95 % confidence do not support a claim about groups") if {
-	not lib.prudent_confidence
+	lib.too_little_confidence
 }
 
 answers["us-four-fifths"] := four_fifths
