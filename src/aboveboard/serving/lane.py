@@ -85,6 +85,7 @@ class LaneProtocol(HttpToolsProtocol):
         endpoint = self.config.app
         assert isinstance(endpoint, DecisionEndpoint)  # noqa: S101  the lane serves no other application
         self._endpoint = endpoint
+        self._quiet_since: float | None = None
 
     def on_message_begin(self) -> None:
         """Note that a request begins; its ASGI scope is made only if it needs one."""
@@ -133,6 +134,49 @@ class LaneProtocol(HttpToolsProtocol):
         cycle.more_body = False
         if cycle.started and not cycle.response_complete:
             self._decide(cycle)
+
+    # Keep-alive: uvicorn sets a timer after each answer and cancels it at the next request. Here one timer looks
+    # now and then how long the connection has been quiet.
+
+    def on_response_complete(self) -> None:
+        """Let the next request of this connection have its turn, or note since when it is quiet."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._quiet_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again_in(self.timeout_keep_alive)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._quiet_since = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it has been quiet for too long."""
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing():
+            return
+        if self._quiet_since is None:
+            self._look_again_in(self.timeout_keep_alive)
+            return
+        left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
+        if left <= 0:
+            self.transport.close()
+        else:
+            self._look_again_in(left)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the timer with the connection."""
+        super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+
+    def _look_again_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(max(seconds, 0.001), self.timeout_keep_alive_handler)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """Begin a request whose turn has come: the one before it on this connection is answered."""

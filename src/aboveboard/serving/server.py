@@ -64,6 +64,8 @@ class ServerOptions:
     """Decisions on their way to the disk, beyond which more are answered 503."""
     deadline_seconds: float = DEADLINE_SECONDS
     """How long a decision may wait for the disk before its client is told to ask again."""
+    keep_alive_seconds: int = 75
+    """How long a connection may be quiet: longer than a load balancer's, so that it is never us who hang up first."""
     lane: bool = True
     """Whether decisions bypass ASGI (see lane.py); off, they are answered by the ASGI application alike."""
 
@@ -201,7 +203,7 @@ class _Uvicorn(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=75,
+                timeout_keep_alive=options.keep_alive_seconds,
                 timeout_graceful_shutdown=options.drain_seconds,
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -77,6 +78,7 @@ class DecisionService:
         self._timer = timer
         self._metrics = metrics
         self._replays: Replays[Answer] = Replays(timer=timer)
+        self._second: tuple[int, str] = (-1, "")
 
     def decide(self, body: bytes, reply: Reply[Answer], *, client: str = "") -> None:
         """Decide the request in `body` of `client`; call `reply` once with the answer when its record is durable.
@@ -142,7 +144,7 @@ class DecisionService:
 
         self._journal.submit(
             events.Decision(
-                time=timestamp(moment),
+                time=self._timestamp(moment),
                 decision_id=decision_id,
                 subject=subject,
                 model=deployment.name,
@@ -171,6 +173,13 @@ class DecisionService:
             outcome = shadow.model.outcome(score)
             metrics.of_release(shadow.name, shadow.digest, SHADOW).decided(outcome, score, shadow.attributes, groups)
             metrics.compare(shadow.digest, decision.outcome, outcome)
+
+    def _timestamp(self, moment: datetime) -> str:
+        """Return what `clock.timestamp` does; the part before the milliseconds is written once a second."""
+        second = int(moment.timestamp())
+        if second != self._second[0]:
+            self._second = (second, timestamp(moment)[:20])
+        return f"{self._second[1]}{moment.microsecond // 1000:03d}Z"
 
 
 def _unheard(answer: Answer | AboveboardError) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
 from typing import Any
 
 import pytest
 
-from tests.integration.serving.process import HEAD, Released, Server
+from aboveboard.settings import Home
+from tests.integration.serving.process import HEAD, Released, Server, running
 
 JSON = {"content-type": "application/json"}
 
@@ -185,6 +187,27 @@ def test_http_1_0_and_expect_continue(released: Released, server: Server) -> Non
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
         connection.sendall(content)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("lane", [True, False])
+def test_a_quiet_connection_is_closed_and_a_busy_one_is_not(released: Released, home: Home, lane: bool) -> None:
+    content = json.dumps(released.clients[0]).encode()
+    request = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
+    with running(home, release=released.digests[0], keep_alive_seconds=1, lane=lane) as server:
+        begun = time.monotonic()
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
+            connection.makefile("rb") as answers,
+        ):
+            while time.monotonic() - begun < 2.5:
+                connection.sendall(request)
+                assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+                headers = dict(line.lower().split(b": ") for line in iter(answers.readline, b"\r\n"))
+                assert json.loads(answers.read(int(headers[b"content-length"])))["outcome"]
+                time.sleep(0.3)
+            quiet = time.monotonic()
+            assert answers.read(1) == b""
+            assert 0.5 < time.monotonic() - quiet < 4
 
 
 def test_no_http_at_all(server: Server) -> None:
