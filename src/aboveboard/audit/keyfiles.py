@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from aboveboard.errors import NotAuthorised
-from aboveboard.files import storage_errors, sync_directory
+from aboveboard.audit.note import SigningKey
+from aboveboard.errors import Misuse, NotAuthorised
+from aboveboard.files import storage_errors, sync_directory, write_atomically
 
 
 def read_secret(path: Path, make: Callable[[], str]) -> str:
@@ -40,3 +41,20 @@ def _create(path: Path, content: str) -> None:
     finally:
         Path(name).unlink()
     sync_directory(path.parent)
+
+
+def signing_key(path: Path, name: str, kind: int) -> SigningKey:
+    """Return the signing key in a file, making one when there is none, with its public half beside it as `.vkey`.
+
+    Raises `NotVerified` when it is of another name or type.
+    """
+    text = read_secret(path, lambda: SigningKey(name, kind, os.urandom(32)).secret_text())
+    key = SigningKey.parse(text)
+    if key.name != name or key.kind != kind:
+        raise Misuse(
+            f"{path}: a key of {key.name}, not of {name}", hint="another log's key; give this log keys of its own"
+        )
+    public = path.with_suffix(".vkey")
+    if not public.exists():
+        write_atomically(public, f"{key.verifier()}\n".encode())
+    return key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -28,7 +27,7 @@ from aboveboard.audit.journal import (
     JournalWriter,
 )
 from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
-from aboveboard.audit.keyfiles import read_secret
+from aboveboard.audit.keyfiles import signing_key
 from aboveboard.audit.note import COSIGNATURE_MLDSA44, ED25519, SigningKey, check_name
 from aboveboard.audit.proof import RECEIPT_VERSION, ConsistencyProof, InclusionProof, Prover, Receipt
 from aboveboard.audit.restore import restore_order
@@ -41,7 +40,6 @@ from aboveboard.audit.vault import Vault
 from aboveboard.clock import Clock, system_clock, timestamp
 from aboveboard.db import Database
 from aboveboard.errors import AboveboardError, Misuse, NotAuthorised, NotFound, StorageFailed
-from aboveboard.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -563,20 +561,3 @@ class AuditLog:
                 query=query,
             )
         )
-
-
-def signing_key(path: Path, name: str, kind: int) -> SigningKey:
-    """Return the signing key in a file, making one when there is none, with its public half beside it as `.vkey`.
-
-    Raises `NotVerified` when it is of another name or type.
-    """
-    text = read_secret(path, lambda: SigningKey(name, kind, os.urandom(32)).secret_text())
-    key = SigningKey.parse(text)
-    if key.name != name or key.kind != kind:
-        raise Misuse(
-            f"{path}: a key of {key.name}, not of {name}", hint="another log's key; give this log keys of its own"
-        )
-    public = path.with_suffix(".vkey")
-    if not public.exists():
-        write_atomically(public, f"{key.verifier()}\n".encode())
-    return key

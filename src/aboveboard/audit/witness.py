@@ -12,8 +12,11 @@ from pathlib import Path
 
 from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, Table, Text, insert, select, update
 
+from aboveboard.audit.keyfiles import signing_key
 from aboveboard.audit.merkle import EMPTY_ROOT, verify_consistency
 from aboveboard.audit.note import (
+    COSIGNATURE_ED25519,
+    COSIGNATURE_MLDSA44,
     ED25519,
     Signature,
     SigningKey,
@@ -106,6 +109,13 @@ class Witness:
         for key in logs:
             by_origin.setdefault(key.name, []).append(key)
         return cls(database, signers, by_origin, clock)
+
+    @classmethod
+    def in_directory(cls, directory: Path, *, name: str, logs: Sequence[VerifierKey], clock: Clock) -> Witness:
+        """Open the witness `name` that lives in a directory, making it, and its keys of both types, if it is new."""
+        kinds = {COSIGNATURE_ED25519: "witness.key", COSIGNATURE_MLDSA44: "witness-mldsa44.key"}
+        signers = [signing_key(directory / "keys" / file, name, kind) for kind, file in kinds.items()]
+        return cls.open(directory / "witness.sqlite", signers=signers, logs=logs, clock=clock)
 
     def close(self) -> None:
         """Close the database."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -236,3 +238,40 @@ def test_a_segment_that_cannot_be_begun_is_the_next_writers_trouble(tmp_path: Pa
     assert writer.write([sealed(4)]).batch == 2
     writer.close()
     assert [batch.number for *_, batch in FileJournalReader(tmp_path).batches("main", None)] == [0, 1, 2]
+
+
+def fill_the_disk(root: Path) -> None:
+    """Write until the operating system takes no more, make room, and go on."""
+    # Python ignores SIGXFSZ, so a write beyond the limit fails with EFBIG, journal's and database's alike.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
+    kept = []
+    with open_log(root, options=QUICK) as log:
+        failure: AboveboardError | None = None
+        for n in range(100_000):
+            try:
+                kept.append(log.append(decision(n, f"sub-{n}")).commitment)
+            except AboveboardError as error:
+                failure = error
+                break
+        assert isinstance(failure, StorageFailed), failure
+        assert kept
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        until(lambda: recovered(log))
+        kept.append(log.append(decision(200_000, "sub-last")).commitment)
+        log.publish()
+        report = log.fsck()
+        assert report.as_dict()["findings"] == []
+    batches = [batch for *_, batch in FileJournalReader(root / "audit" / "journals").batches("main", None)]
+    found = [item.commitment.hex() for batch in batches for item in batch.entries()]
+    assert set(kept) <= set(found)
+    assert len(set(found)) == len(found)
+
+
+def test_a_file_system_that_is_full_for_real(tmp_path: Path) -> None:
+    with open_log(tmp_path):
+        pass
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=fill_the_disk, args=(tmp_path,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0

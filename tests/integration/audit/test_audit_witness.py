@@ -215,6 +215,16 @@ def test_a_witness_that_lies_is_not_believed(tmp_path: Path) -> None:
             ask(lambda *_, s=status, k=kind, b=body: Answer(s, k, b.encode()))
 
 
+def test_a_witness_keeps_its_keys(tmp_path: Path) -> None:
+    keys = set()
+    for _ in range(2):
+        one = Witness.in_directory(tmp_path, name="w.example", logs=[LOG.verifier()], clock=ManualClock())
+        keys.add(tuple(one.vkeys))
+        one.close()
+    assert len(keys) == 1
+    assert [VerifierKey.parse(key).kind for key in keys.pop()] == [COSIGNATURE_ED25519, COSIGNATURE_MLDSA44]
+
+
 def test_what_cannot_be_a_witness() -> None:
     with pytest.raises(Misuse):
         WitnessAddress.parse("ftp://w.example", str(LOG.verifier()))
