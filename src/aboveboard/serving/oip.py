@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from aboveboard import __version__
-from aboveboard.errors import RequestRefused
+from aboveboard.errors import NotFound, RequestRefused
 from aboveboard.models import Model
 from aboveboard.serving.decide import score_of
 from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.requests import unreadable
+from aboveboard.serving.tracks import Tracks
 from aboveboard.spec.types import FeatureType
 
 DATATYPES = {
@@ -63,6 +64,12 @@ class TensorMetadata(msgspec.Struct, frozen=True):
     shape: list[int]
 
 
+class ErrorDocument(msgspec.Struct, frozen=True):
+    """What the protocol answers instead."""
+
+    error: str
+
+
 class ResponseTensor(msgspec.Struct, frozen=True):
     """An output tensor."""
 
@@ -99,6 +106,14 @@ def model_metadata(deployment: Deployment) -> dict[str, Any]:
         "inputs": msgspec.to_builtins(inputs),
         "outputs": [{"name": "score", "datatype": "FP64", "shape": [-1]}],
     }
+
+
+def served(tracks: Tracks, name: str, version: str | None) -> Deployment:
+    """Return the release of a model, the champion where no version is named. Raises `NotFound`."""
+    for deployment in tracks.deployments():
+        if deployment.name == name and version in (None, deployment.digest):
+            return deployment
+    raise NotFound("no such model or version here", hint="GET /v2/models lists what is served")
 
 
 def infer(deployment: Deployment, body: bytes) -> bytes:

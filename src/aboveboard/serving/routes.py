@@ -338,17 +338,15 @@ class Routes:
         return Response(body, media_type="application/json")
 
     def _model(self, request: Request) -> Deployment:
-        name, version = request.path_params["name"], request.path_params.get("version")
-        for deployment in self._control.tracks.deployments():
-            if deployment.name == name and version in (None, deployment.digest):
-                return deployment
-        raise NotFound("no such model or version here", hint="GET /v2/models lists what is served")
+        return oip.served(self._control.tracks, request.path_params["name"], request.path_params.get("version"))
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, AboveboardError)  # noqa: S101  Starlette's signature is wider than its dispatch
         problem = refuse(error, self._metrics)
         if request.url.path.startswith("/v2"):
-            return json_response({"error": problem.detail}, status=problem.status, headers=extra_headers(problem))
+            return json_response(
+                oip.ErrorDocument(problem.detail), status=problem.status, headers=extra_headers(problem)
+            )
         return json_response(problem, status=problem.status, media_type=CONTENT_TYPE, headers=extra_headers(problem))
 
     async def _http_exception(self, request: Request, error: Exception) -> Response:

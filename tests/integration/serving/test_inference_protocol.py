@@ -81,6 +81,15 @@ def test_refuses_what_the_protocol_or_the_contract_does_not_allow(released: Rele
             response = client.post(f"{MODEL}/infer", json=request)
             assert response.status_code == 422, request
             assert response.json().keys() == {"error"}
+        for path in (
+            "/v2/models/unknown/infer",
+            f"{MODEL}/versions/sha256:{'0' * 64}/infer",
+            f"{MODEL}/versions/7/infer",
+        ):
+            response = client.post(path, json={"inputs": good})
+            assert response.status_code == 404
+            assert response.json().keys() == {"error"}
+        assert client.post(f"{MODEL}/versions/{released.digests[0]}/infer", json={"inputs": good}).status_code == 200
         for content in (b"", b"{", b"\xff"):
             response = client.post(f"{MODEL}/infer", content=content, headers={"content-type": "application/json"})
             assert response.status_code == 400
