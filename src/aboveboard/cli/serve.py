@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from aboveboard.serving.deployment import Deployment
 
 
+PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
 @click.command(name="serve")
 @click.argument("release")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers to other machines, too.")
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="API keys and roles; without it, only this machine is answered.",
 )
+@click.option("--certificate", type=PEM, help="The server's certificate chain; with it, only TLS is spoken.")
+@click.option("--certificate-key", type=PEM, help="The key that belongs to it.")
+@click.option("--client-authority", type=PEM, help="Whose certificates clients must have: mutual TLS.")
 @click.option("--challenger", metavar="RELEASE", help="A release that decides about a share of the people.")
 @click.option(
     "--weight",
@@ -44,6 +50,9 @@ def command(
     host: str,
     port: int,
     clients: Path | None,
+    certificate: Path | None,
+    certificate_key: Path | None,
+    client_authority: Path | None,
     challenger: str | None,
     weight: float,
     shadows: tuple[str, ...],
@@ -76,6 +85,9 @@ def command(
             weight=weight,
             shadows=shadows,
             clients=clients,
+            certificate=certificate,
+            certificate_key=certificate_key,
+            client_authority=client_authority,
             host=host,
             port=port,
             origin=origin,

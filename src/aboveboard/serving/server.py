@@ -8,6 +8,7 @@ import gc
 import ipaddress
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -56,6 +57,11 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 8080
     """0 for any free port."""
+    certificate: Path | None = None
+    """The server's certificate chain, PEM; with it, only TLS is spoken."""
+    certificate_key: Path | None = None
+    client_authority: Path | None = None
+    """Whose certificates clients must have (mutual TLS), beside their keys."""
     origin: str = "aboveboard.local/log"
     """The name of the audit log on its checkpoints."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
@@ -68,6 +74,12 @@ class ServerOptions:
     """How long a connection may be quiet: longer than a load balancer's, so that it is never us who hang up first."""
     lane: bool = True
     """Whether decisions bypass ASGI (see lane.py); off, they are answered by the ASGI application alike."""
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.certificate_key is None):
+            raise Misuse("a certificate and its key go together", hint="name both")
+        if self.client_authority is not None and self.certificate is None:
+            raise Misuse("client certificates need TLS", hint="name the server's certificate and key, too")
 
     @property
     def plan(self) -> TrackPlan:
@@ -120,7 +132,11 @@ def serve(
             gc.freeze()
             # The loop shares the interpreter with the threads that seal and publish: it must not wait long for it.
             sys.setswitchinterval(0.001)
-            _Uvicorn(node, options, lambda: on_ready(url_of(listener), tracks.champion)).run(sockets=[listener])
+            _Uvicorn(
+                node,
+                options,
+                lambda: on_ready(url_of(listener, tls=options.certificate is not None), tracks.champion),
+            ).run(sockets=[listener])
 
 
 class Node:
@@ -203,12 +219,23 @@ class _Uvicorn(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,
                 backlog=BACKLOG,
+                ssl_certfile=options.certificate,
+                ssl_keyfile=options.certificate_key,
+                ssl_ca_certs=str(options.client_authority) if options.client_authority else None,
+                ssl_cert_reqs=ssl.CERT_REQUIRED if options.client_authority else ssl.CERT_NONE,
                 timeout_keep_alive=options.keep_alive_seconds,
                 timeout_graceful_shutdown=options.drain_seconds,
             )
         )
         self._node = node
         self._on_ready = on_ready
+        try:
+            self.config.load()
+        except OSError as error:  # ssl.SSLError is one, too
+            raise Misuse(
+                f"the certificate or its key cannot be used: {error.strerror or error}",
+                hint="give a PEM certificate chain and the key that belongs to it",
+            ) from error
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -266,10 +293,10 @@ def is_loopback(listener: socket.socket) -> bool:
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, *, tls: bool = False) -> str:
     """Return where a client on this machine reaches the server."""
     host, port = listener.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
         host = "127.0.0.1" if address.version == 4 else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -15,8 +15,9 @@ from aboveboard.settings import Home
 
 def main() -> None:
     options = json.loads(sys.argv[2])
-    if "clients" in options:
-        options["clients"] = Path(options["clients"])
+    for name in ("clients", "certificate", "certificate_key", "client_authority"):
+        if name in options:
+            options[name] = Path(options[name])
     if "shadows" in options:
         options["shadows"] = tuple(options["shadows"])
     try:
