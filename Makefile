@@ -16,7 +16,7 @@ demo: $(VENV)/.runtime  ## take a real model the whole road; ARGS="--fast --no-s
 	@$(BIN)/aboveboard demo $(ARGS)
 
 test: $(VENV)/.dev  ## run every test, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(VENV)/.dev  ## lint, types and the direction of imports
 	$(BIN)/ruff check src tests bench
@@ -36,7 +36,7 @@ bench: $(VENV)/.dev  ## measure what the documents claim
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock:  ## resolve the dependencies anew into requirements/ (needs uv)
 	$(UV_COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
-	$(UV_COMPILE) pyproject.toml --extra dev requirements/build.in -c requirements/runtime.txt -o requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --all-extras requirements/build.in -c requirements/runtime.txt -o requirements/dev.txt
 
 clean:  ## remove what was built and installed
 	rm -rf $(VENV) build dist src/*.egg-info src/aboveboard/models/*.so
