@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -33,6 +34,8 @@ from aboveboard.serving.refusals import MethodNotAllowed
 from aboveboard.serving.requests import LARGEST_BODY, LOCALE, Batch, decode
 from aboveboard.serving.reviews import Contest, Review, Reviews
 from aboveboard.serving.service import Answer, DecisionService
+
+_DECISION_ID = re.compile(r"dec-[0-9a-z]{26}")
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
@@ -154,7 +157,7 @@ class Routes:
     async def decision(self, request: Request) -> Response:
         """Answer one decision with what it was made from; that it was read is logged."""
         client = self._client(request, Role.READ)
-        decision_id = request.path_params["decision_id"]
+        decision_id = decision_id_of(request)
         purpose = request.query_params.get("purpose", "").strip()
         if not purpose or len(purpose) > 200:
             raise RequestRefused(
@@ -189,7 +192,7 @@ class Routes:
     async def notice(self, request: Request) -> Response:
         """Answer what the person concerned is told about an adverse decision, as JSON or as a page to print."""
         client = self._client(request, Role.READ)
-        decision_id, locale = request.path_params["decision_id"], request.query_params.get("locale", "en")
+        decision_id, locale = decision_id_of(request), request.query_params.get("locale", "en")
         if LOCALE.fullmatch(locale) is None:
             raise RequestRefused("locale is not a BCP 47 language tag", hint="for example en, de-AT or zh")
         event = await run_in_threadpool(self._read, decision_id, client.name, "notice to the person concerned")
@@ -204,14 +207,14 @@ class Routes:
         """Record that the person concerned wants a human to look at a decision."""
         client = self._client(request, Role.DECIDE)
         contest = decode(await whole_body(request), Contest)
-        decision_id = request.path_params["decision_id"]
+        decision_id = decision_id_of(request)
         acknowledgement = await run_in_threadpool(self._reviews.contest, decision_id, contest, actor=client.name)
         return json_response({"decision_id": decision_id, "receipt": acknowledgement.as_dict()}, status=201)
 
     async def claim(self, request: Request) -> Response:
         """Reserve a case for half an hour."""
         client = self._client(request, Role.REVIEW)
-        decision_id = request.path_params["decision_id"]
+        decision_id = decision_id_of(request)
         until = await run_in_threadpool(self._reviews.claim, decision_id, actor=client.name)
         return json_response({"decision_id": decision_id, "claimed_by": client.name, "until": until})
 
@@ -221,7 +224,7 @@ class Routes:
         review = decode(await whole_body(request), Review)
         decided = await run_in_threadpool(
             self._reviews.decide,
-            request.path_params["decision_id"],
+            decision_id_of(request),
             review,
             self._control.tracks.champion,
             actor=client.name,
@@ -248,7 +251,7 @@ class Routes:
         client = self._client(request, Role.DECIDE)
         receipt = await run_in_threadpool(
             self._log.receipt,
-            request.path_params["decision_id"],
+            decision_id_of(request),
             actor=client.name,
             purpose=request.query_params.get("purpose", "receipt for the client")[:200],
         )
@@ -359,6 +362,14 @@ class Routes:
 
     async def _unexpected(self, request: Request, error: Exception) -> Response:
         return json_response(fault(self._metrics), status=500, media_type=CONTENT_TYPE)
+
+
+def decision_id_of(request: Request) -> str:
+    """Return the decision id in a path. Raises `NotFound` for what cannot be one, without looking for it."""
+    decision_id: str = request.path_params["decision_id"]
+    if _DECISION_ID.fullmatch(decision_id) is None:
+        raise NotFound("no decision of that id", hint="the id is in the answer to POST /v1/decisions")
+    return decision_id
 
 
 async def whole_body(request: Request) -> bytes:
