@@ -7,6 +7,7 @@ holds no token; that a key is a certain person's only the vault knows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -90,6 +91,7 @@ class Index:
         """Throw the index away and build it again."""
         with self._database.writing() as connection:
             connection.execute(tables.entry.delete())
+            connection.execute(tables.mention.delete())
             connection.execute(update(tables.tree).values(indexed=0))
         return self.catch_up()
 
@@ -124,6 +126,13 @@ class Index:
         """Return the leaves sealed under the given keys, oldest first."""
         columns = tables.entry.c
         query = select(columns.leaf).where(columns.key_id.in_(list(key_ids))).order_by(columns.leaf)
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def mentions_of(self, key_ids: Sequence[bytes]) -> list[int]:
+        """Return the leaves of events that name the given keys, such as accesses to what they seal, oldest first."""
+        columns = tables.mention.c
+        query = select(columns.leaf).where(columns.key_id.in_(list(key_ids))).distinct().order_by(columns.leaf)
         with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
 
@@ -169,20 +178,24 @@ class Index:
             ]
         keys = self._vault.keys_by_id(item.key_id for _, item in sealed)
         rows: list[dict[str, Any]] = []
+        mentions: list[dict[str, Any]] = []
         for leaf, item in sealed:
             row: dict[str, Any] = {"leaf": leaf, "key_id": item.key_id, **_NOTHING}
             if key := keys.get(item.key_id):
                 # What cannot be read stays unknown here; telling why is fsck's work.
-                try:
-                    row.update(_facts(unseal(item, key).event()))
-                except NotVerified:
-                    row["kind"] = None
+                with suppress(NotVerified):
+                    event = unseal(item, key).event()
+                    row.update(_facts(event))
+                    named: Sequence[str] = getattr(event, "subject_keys", ())
+                    mentions += [{"key_id": bytes.fromhex(key_id), "leaf": leaf} for key_id in named]
             rows.append(row)
         with self._database.writing() as connection:
             if connection.execute(select(tables.tree.c.indexed).with_for_update()).scalar() != start:
                 return  # another process was faster
             self._intern(connection, rows)
             connection.execute(insert(tables.entry), rows)
+            if mentions:
+                connection.execute(insert(tables.mention), mentions)
             connection.execute(update(tables.tree).values(indexed=end))
 
     @staticmethod

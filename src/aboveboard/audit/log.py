@@ -403,7 +403,7 @@ class AuditLog:
         for leaf in self._index.leaves_of(key_ids):
             record = self._open(leaf, self._sealed(leaf)).record
             entries.append({"index": leaf, "event": msgspec.json.decode(record)})
-        accesses = self._accesses({key_id.hex() for key_id in key_ids})
+        accesses = self._accesses(key_ids)
         self._accessed("export", actor, purpose, key_ids)
         return {
             "origin": self.origin,
@@ -531,15 +531,14 @@ class AuditLog:
             raise NotFound(f"the log has no decision {decision_id}", hint="was the person erased meanwhile?")
         return found[0].index
 
-    def _accesses(self, key_ids: set[str]) -> list[dict[str, Any]]:
+    def _accesses(self, key_ids: Sequence[bytes]) -> list[dict[str, Any]]:
         """Return who has looked at data sealed under the given keys, from the log itself."""
         found = []
-        for entry in self._index.find(Query(kind="personal-data-accessed/1", limit=100_000)):
-            event = self._open(entry.index, self._sealed(entry.index)).event()
-            if isinstance(event, PersonalDataAccessed) and key_ids.intersection(event.subject_keys):
-                found.append(
-                    {"time": event.time, "actor": event.actor, "purpose": event.purpose, "action": event.action}
-                )
+        for leaf in self._index.mentions_of(key_ids):
+            event = self._open(leaf, self._sealed(leaf)).event()
+            if isinstance(event, PersonalDataAccessed):
+                said = {"time": event.time, "actor": event.actor, "purpose": event.purpose, "action": event.action}
+                found.append({"index": leaf, **said})
         return found
 
     def _admit(self, actor: str, purpose: str) -> None:

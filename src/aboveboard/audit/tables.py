@@ -133,3 +133,11 @@ entry = Table(
     Column("outcome", Integer),
 )
 """The search index, rebuilt from journals and vault at will. Who an entry is about only the vault can tell."""
+
+mention = Table(
+    "mention",
+    log_metadata,
+    Column("key_id", LargeBinary, primary_key=True),
+    Column("leaf", BigInteger, primary_key=True),
+)
+"""Which events about the handling of personal data name which keys, so that a person can be told of them."""

@@ -35,6 +35,13 @@ class VerificationFailed(Exception):
 
 def canonical(value: Any) -> str:
     """Return `value` as RFC 8785 text."""
+    try:
+        return _write(value)
+    except RecursionError:
+        raise VerificationFailed("the JSON is nested too deeply") from None
+
+
+def _write(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
@@ -48,10 +55,10 @@ def canonical(value: Any) -> str:
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, list):
-        return "[" + ",".join(map(canonical, value)) + "]"
+        return "[" + ",".join(map(_write, value)) + "]"
     if isinstance(value, dict):
         keys = sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
-        return "{" + ",".join(f"{canonical(key)}:{canonical(value[key])}" for key in keys) + "}"
+        return "{" + ",".join(f"{_write(key)}:{_write(value[key])}" for key in keys) + "}"
     raise VerificationFailed(f"no JSON value: {type(value).__name__}")
 
 
@@ -249,7 +256,13 @@ def check_note(note: Any, vkeys: list[str], quorum: int) -> tuple[str, int, byte
     if len(body) < 3 or not all(body):
         raise VerificationFailed("not a checkpoint")
     origin, number, root = body[0], body[1], _unbase64(body[2])
-    if not number.isascii() or not number.isdigit() or str(int(number)) != number or len(root) != 32:
+    if (
+        len(number) > 19
+        or not number.isascii()
+        or not number.isdigit()
+        or str(int(number)) != number
+        or len(root) != 32
+    ):
         raise VerificationFailed("not a checkpoint")
     size = int(number)
     keys = {(name, key_id): (kind, public) for name, key_id, kind, public in map(parse_key, vkeys)}
@@ -426,6 +439,16 @@ def verify(document: Any, vkeys: list[str], witnesses: list[str] | None = None, 
     return verify_inclusion(document, vkeys, witnesses, quorum)
 
 
+def _key_text(given: str) -> str:
+    """Return the key itself, which may be given by the name of a file."""
+    try:
+        return Path(given).read_text()
+    except OSError:
+        if given.count("+") < 2:
+            raise
+        return given
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="verifier.py", description=(__doc__ or "").split("\n")[0])
@@ -438,10 +461,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as stop:
         return 64 if stop.code else 0
     try:
-        keys, witnesses = (
-            [Path(key).read_text() if Path(key).is_file() else key for key in given]
-            for given in (options.key, options.witness)
-        )
+        keys, witnesses = ([_key_text(key) for key in given] for given in (options.key, options.witness))
         path = Path(options.document)
         if path.is_dir():
             facts = verify_log(path, keys, witnesses, options.quorum)

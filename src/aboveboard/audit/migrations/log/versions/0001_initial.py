@@ -61,6 +61,11 @@ def upgrade() -> None:
         sa.Column("release", sa.Integer),
         sa.Column("outcome", sa.Integer),
     )
+    op.create_table(
+        "mention",
+        sa.Column("key_id", sa.LargeBinary, primary_key=True),
+        sa.Column("leaf", sa.BigInteger, primary_key=True, autoincrement=False),
+    )
     op.create_index("entry_key", "entry", ["key_id"])
     op.create_index("entry_time", "entry", ["time"])
     for column in ("decision_id", "release"):
