@@ -37,7 +37,8 @@ within(value, low, high) if {
 # A sentence of literal text, made fit for sprintf: rego-cpp would print a string that stands in a module with its quotes.
 words(text) := trim_space(text)
 
-# The least and the greatest of some numbers, written out for the reason given at `decisive`.
+# The least and the greatest of some numbers. Written out, since min, max and sort of rego-cpp 1.5.2 order numbers as
+# text: 1500 before 3.
 smallest(numbers) := number if {
 	some number in numbers
 	count([other | some other in numbers; other < number]) == 0
@@ -280,24 +281,22 @@ meaning := {
 	"insufficient": "the evidence does not decide this one",
 }
 
-# The first finding that no other precedes. Written out, since rego-cpp 1.5.2 sorts numbers as text: 1500 before 3.
+# The first of the findings with this verdict whose rank is the least.
 decisive(findings, verdict, order) := findings[position] if {
-	some position
-	findings[position].verdict == verdict
-	count(preceding(findings, verdict, order, position)) == 0
-}
-
-preceding(findings, verdict, order, position) := [other |
-	some other
-	findings[other].verdict == verdict
-	precedes(rank(order, findings[other]), other, rank(order, findings[position]), position)
-]
-
-precedes(rank_one, _, rank_other, _) if rank_one < rank_other
-
-precedes(rank_one, one, rank_other, other) if {
-	rank_one == rank_other
-	one < other
+	candidates := [place |
+		some place
+		findings[place].verdict == verdict
+	]
+	ranks := [value |
+		some candidate in candidates
+		value := rank(order, findings[candidate])
+	]
+	least := smallest(ranks)
+	leading := [candidate |
+		some candidate in candidates
+		rank(order, findings[candidate]) == least
+	]
+	position := leading[0]
 }
 
 rank("lowest", found) := found.measured if is_number(found.measured)
