@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.audit_cases import ManualClock, decision, open_log
 
 from aboveboard.audit import merkle, verifier
 from aboveboard.audit.cosigning import Answer, CosignatureCollector, WitnessAddress
@@ -30,6 +29,7 @@ from aboveboard.audit.note import (
 from aboveboard.audit.storage import DirectoryStorage
 from aboveboard.audit.tiles import bundle_path, tile_path, tile_width
 from aboveboard.audit.witness import Witness
+from tests.audit_cases import ManualClock, decision, open_log
 
 # The tree of the Certificate Transparency reference implementation's tests: eight leaves and their eight roots.
 CT_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]

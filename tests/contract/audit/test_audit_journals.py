@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
-from tests.audit_cases import approval, decision, open_log
-from tests.postgres_server import postgres_server
 
 from aboveboard.audit import AuditLog, Erased, Options, events, verifier
 from aboveboard.audit.journal import FileJournalReader, FileJournalWriter, JournalReader, JournalWriter, Place
 from aboveboard.audit.journal_postgres import PostgresJournals
 from aboveboard.audit.segment import GENESIS, Sealed
 from aboveboard.errors import Misuse, NotVerified, StorageFailed
+from tests.audit_cases import approval, decision, open_log
+from tests.postgres_server import postgres_server
 
 WHO_ACTOR, WHO_PURPOSE = "a", "test"
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from tests.audit_cases import decision, open_log
 
 from aboveboard.audit import events
 from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
 from aboveboard.errors import Misuse, NotAuthorised, NotVerified, StorageFailed
+from tests.audit_cases import decision, open_log
 
 KEY = bytes(range(32))
 

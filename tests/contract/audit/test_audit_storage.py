@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.audit_cases import ManualClock, decision, open_log
 
 from aboveboard.audit import verifier
 from aboveboard.audit.s3 import S3Storage
 from aboveboard.audit.storage import DirectoryStorage, TileStorage
 from aboveboard.errors import Conflict, NotFound, NotVerified, StorageFailed
+from tests.audit_cases import ManualClock, decision, open_log
 
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("moto")

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.audit_cases import decision, open_log
 
 from aboveboard.audit import note, verifier
 from aboveboard.audit.segment import (
@@ -24,6 +23,7 @@ from aboveboard.audit.segment import (
     encode_batch,
 )
 from aboveboard.errors import NotVerified
+from tests.audit_cases import decision, open_log
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=20)
 good_names = names.filter(lambda name: "+" not in name and not any(c.isspace() for c in name))

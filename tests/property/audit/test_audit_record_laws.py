@@ -10,11 +10,11 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.audit_cases import decision
 
 from aboveboard.audit import events, verifier
 from aboveboard.audit.record import commitment, decode_record, encode_record
 from aboveboard.errors import NotVerified, RequestRefused
+from tests.audit_cases import decision
 
 text = st.text(st.characters(codec="utf-8"), max_size=12)
 numbers = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
