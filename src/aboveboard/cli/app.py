@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -30,6 +31,9 @@ COMMANDS = {
     "gate": "Judge a run again, today or as of another day.",
     "release": "Create, approve, list, show and verify releases.",
     "serve": "Answer decisions over HTTP from a verified release.",
+    "render": "Write the manifests of a DecisionService in one region.",
+    "deploy": "Propose what should run where, as a commit to a Git repository.",
+    "plan": "Plan what a decision service needs before it runs.",
     "decide": "Decide about one applicant, or a file of them, with reasons.",
     "audit": "Checkpoints, proofs, search and fsck of the tamper-evident log.",
     "subject": "Show, export or erase what is held about a person.",
@@ -117,9 +121,15 @@ def output_of(as_json: bool) -> Output:
     return Output(as_json=as_json)
 
 
+def _stop(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # Being asked to stop unwinds like Ctrl-C does, so that nothing half-written and no child is left behind.
+    signal.signal(signal.SIGTERM, _stop)
     try:
         code = root.main(given, prog_name="aboveboard", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else exits.PASS)
