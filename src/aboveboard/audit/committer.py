@@ -157,9 +157,11 @@ class Committer:
     def _try_to_recover(self) -> None:
         try:
             self._journal.recover()
-        except AboveboardError as error:
-            if isinstance(error, StorageFailed):
-                self._failure = error
+        except StorageFailed as error:
+            self._failure = error
+            return
+        except Exception as error:  # noqa: BLE001 - the thread must go on trying
+            self._failure = StorageFailed(f"the journal cannot recover: {type(error).__name__}: {error}")
             return
         with self._changed:
             self._failure = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ from aboveboard.audit.tables import LOG_HEAD, MIGRATIONS
 from aboveboard.audit.vault import Vault
 from aboveboard.clock import Clock, system_clock, timestamp
 from aboveboard.db import Database
-from aboveboard.errors import AboveboardError, Misuse, NotAuthorised, NotFound, StorageFailed
+from aboveboard.errors import AboveboardError, Misuse, NotAuthorised, NotFound, Overloaded, StorageFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +225,9 @@ class AuditLog:
     def append(self, event: Event) -> Acknowledgement:
         """Return once `event` is durable.
 
-        Raises `StorageFailed` when the disk does not take it, `Overloaded` when too many wait, `RequestRefused`
-        when the event cannot be written as canonical JSON. After an error the event may or may not be in the log.
+        Raises `StorageFailed` when the disk does not take it in time, `Overloaded` when the queue stays full that
+        long, `RequestRefused` when the event cannot be written as canonical JSON. After an error the event may or
+        may not be in the log.
         """
         return self.append_all([event])[0]
 
@@ -244,9 +246,10 @@ class AuditLog:
                 done.set()
 
         channel = self.channel(deliver)
+        deadline = time.monotonic() + self._options.append_timeout
         for position, event in enumerate(events):
-            channel.submit(event, position)
-        if events and not done.wait(self._options.append_timeout):
+            self._submit_when_there_is_room(channel, event, position, deadline)
+        if events and not done.wait(max(0.0, deadline - time.monotonic())):
             raise StorageFailed("the disk has not taken the event in time", hint="check the disk")
         acknowledgements = []
         for outcome in outcomes:
@@ -492,8 +495,21 @@ class AuditLog:
                 self.publish_failure = None
             except AboveboardError as error:
                 self.publish_failure = error
+            except Exception as error:  # noqa: BLE001 - the thread must go on; whoever watches is told
+                self.publish_failure = StorageFailed(f"publishing failed: {type(error).__name__}: {error}")
         with suppress(AboveboardError):
             self.publish()
+
+    @staticmethod
+    def _submit_when_there_is_room(channel: Channel, event: Event, tag: int, deadline: float) -> None:
+        """Submit an event, waiting for a full queue to empty until `deadline`. Raises `Overloaded` then."""
+        while True:
+            try:
+                return channel.submit(event, tag)
+            except Overloaded:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.002)
 
     def _checkpoint(self, size: int | None) -> SignedCheckpoint:
         if size is not None:

@@ -145,6 +145,34 @@ def test_a_full_queue_sheds_load(tmp_path: Path) -> None:
     assert not any(isinstance(outcome, AboveboardError) for outcome in outcomes)
 
 
+def test_whoever_can_wait_waits_for_room(tmp_path: Path) -> None:
+    with open_log(tmp_path, options=Options(queue_capacity=10, largest_group=5)) as log:
+        assert [item.ordinal for item in log.append_all([decision(n) for n in range(60)])] == list(range(60))
+    with (
+        open_log(
+            tmp_path, disk=SlowDisk(), options=Options(queue_capacity=2, largest_group=1, append_timeout=0.3)
+        ) as log,
+        pytest.raises((Overloaded, StorageFailed)),
+    ):
+        log.append_all([decision(n) for n in range(60)])
+
+
+def test_publishing_in_the_background_goes_on_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_log(tmp_path) as log:
+        log.append(decision(1))
+        with monkeypatch.context() as broken:
+            broken.setattr(log._index, "catch_up", lambda: 1 // 0)
+            log.start(interval=0.01)
+            log.start(interval=0.01)  # a second time does nothing
+            until(lambda: log.publish_failure is not None)
+        assert "ZeroDivisionError" in str(log.publish_failure)
+        until(lambda: log.publish_failure is None)
+        log.append(decision(2))
+        until(lambda: (head := log.latest()) is not None and head.size == 2)
+
+
 def test_an_event_that_cannot_be_written_spoils_no_other(tmp_path: Path) -> None:
     outcomes: dict[int, object] = {}
     with open_log(tmp_path) as log:
