@@ -1,0 +1,295 @@
+"""The values of the Helm chart, typed: values.schema.json and the reference page are made from these.
+
+What values.yaml says by default is what these types say by default; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from aboveboard.cluster.placement import LabelKey, LabelValue, ObjectName, Quantity, Toleration
+from aboveboard.cluster.surroundings import Cidr, Integrations, Port
+from aboveboard.cluster.types import DecisionServiceSpec, Digest, Label
+from aboveboard.spec.types import Name, Strict, Text
+
+Reference = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:/-]{0,253}$")]
+"""An OCI repository, `registry/name`, without tag or digest."""
+
+
+class Image(Strict):
+    """The one image of everything that runs here."""
+
+    repository: Reference = "aboveboard"
+    digest: Digest | None = None
+    """What runs. Without it the tag does, for trying out on a cluster that has the image loaded."""
+    tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")] | None = None
+    """By default the version of the chart's application."""
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+
+
+class Registry(Strict):
+    """Where releases are fetched from."""
+
+    repository: Reference | None = None
+    """The OCI repository of releases. The operator and the admission webhook need one."""
+    secret: ObjectName | None = None
+    """A Secret of type kubernetes.io/dockerconfigjson, for images and releases."""
+    plain_http: bool = False
+    """For a registry on the same machine, in trials; a release is verified whatever brought it."""
+    port: Port = 443
+    """What the network policies let out to it."""
+    cidrs: tuple[Cidr, ...] = ("0.0.0.0/0",)
+    """Where it is."""
+
+
+class Trust(Strict):
+    """Whose signatures count."""
+
+    config_map: ObjectName = "aboveboard-trust"
+    """The ConfigMap whose `trust.json` lists public keys and roles."""
+    document: str | None = None
+    """The content of trust.json, by `--set-file trust.document=trust.json`; without it the ConfigMap is yours."""
+
+
+class Resources(Strict):
+    """What a container asks for; memory is also its limit."""
+
+    cpu: Quantity = "100m"
+    memory: Quantity = "256Mi"
+
+
+class Workload(Strict):
+    """How many, how large and where."""
+
+    enabled: bool = True
+    replicas: Annotated[int, Field(ge=1, le=16)] = 2
+    resources: Resources = Resources()
+    priority_class: ObjectName | None = None
+    node_selector: dict[LabelKey, LabelValue] = {}
+    tolerations: tuple[Toleration, ...] = ()
+
+
+class Operator(Workload):
+    """The operator: turns DecisionServices into what runs them."""
+
+    resources: Resources = Resources(cpu="100m", memory="384Mi")
+
+
+class Certificates(StrEnum):
+    """Who makes the certificate of the admission webhook."""
+
+    CERT_MANAGER = "cert-manager"
+    SELF_SIGNED = "self-signed"
+    """Made by Helm at the first installation and kept at upgrades. Argo CD would make a new one at each sync."""
+
+
+class Admission(Workload):
+    """The admission webhook: lets in what is released, approved, in force and in its region."""
+
+    resources: Resources = Resources(cpu="100m", memory="384Mi")
+    port: Port = 9443
+    timeout_seconds: Annotated[int, Field(ge=1, le=30)] = 10
+    certificates: Certificates = Certificates.SELF_SIGNED
+    policies: bool = True
+    """The ValidatingAdmissionPolicies (CEL) for what needs no look-up."""
+
+
+class ApiServer(Strict):
+    """Where the API server is, for network policies: `kubectl get endpoints kubernetes` says so."""
+
+    cidrs: tuple[Cidr, ...] = ("0.0.0.0/0",)
+    ports: tuple[Port, ...] = (443, 6443)
+
+
+class NetworkPolicies(Strict):
+    """Everything is denied; then exactly what is named is let through."""
+
+    enabled: bool = True
+    api_server: ApiServer = ApiServer()
+    dns_namespace: Label = "kube-system"
+
+
+class Subjects(Strict):
+    """Who has a role: groups of your identity provider."""
+
+    data_scientist: tuple[Text, ...] = ()
+    validator: tuple[Text, ...] = ()
+    approver: tuple[Text, ...] = ()
+    auditor: tuple[Text, ...] = ()
+    operator: tuple[Text, ...] = ()
+
+
+class Rbac(Strict):
+    """Roles for people."""
+
+    roles: bool = True
+    """The ClusterRoles; what each may is in docs/operations/cluster.md."""
+    groups: Subjects = Subjects()
+    """Who has them in every namespace. Rather bind them per tenant."""
+
+
+class Quota(Strict):
+    """What all pods of a tenant may ask for together."""
+
+    cpu: Quantity = "32"
+    memory: Quantity = "64Gi"
+    storage: Quantity = "1Ti"
+    pods: Annotated[int, Field(ge=1)] = 100
+    gpus: Annotated[int, Field(ge=0)] = 0
+
+
+class ContainerLimits(Strict):
+    """What a container gets that asks for nothing, and the most one may ask for."""
+
+    default: Resources = Resources(cpu="250m", memory="512Mi")
+    maximum_memory: Quantity = "16Gi"
+    """There is no most of CPU: a limit would throttle a server in the middle of a decision. The quota bounds it."""
+
+
+class Tenant(Strict):
+    """A namespace for one tenant and one environment, with its limits, its walls and its people."""
+
+    namespace: Label
+    environment: Name
+    """E.g. `production`, `staging`."""
+    labels: dict[LabelKey, LabelValue] = {}
+    quota: Quota = Quota()
+    limits: ContainerLimits = ContainerLimits()
+    groups: Subjects = Subjects()
+    """Who has which role in this namespace."""
+
+
+class Service(Strict):
+    """A DecisionService to be made: see the custom resource."""
+
+    name: Label
+    namespace: Label | None = None
+    """By default that of the Helm release."""
+    labels: dict[LabelKey, LabelValue] = {}
+    spec: DecisionServiceSpec
+
+
+class Trial(Strict):
+    """A decision server on embedded defaults and a model of public data: a first look, never for real people."""
+
+    enabled: bool = False
+    api_key: Annotated[str, Field(pattern=r"^abk_[A-Za-z0-9_-]{32,64}$")] | None = None
+    """What a caller sends as bearer token; made at random when not given."""
+    storage: Quantity = "2Gi"
+    storage_class: ObjectName | None = None
+    resources: Resources = Resources(cpu="500m", memory="2Gi")
+
+
+class PostgreSql(Strict):
+    """A PostgreSQL cluster by CloudNativePG, for journals, vault and index where there is no disk to trust."""
+
+    enabled: bool = False
+    instances: Annotated[int, Field(ge=1, le=9)] = 3
+    storage: Quantity = "100Gi"
+    storage_class: ObjectName | None = None
+    resources: Resources = Resources(cpu="2", memory="4Gi")
+    database: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")] = "aboveboard"
+    synchronous_replicas: Annotated[int, Field(ge=0, le=8)] = 1
+    """How many standbys have a commit before it is acknowledged: durable means on more than one machine."""
+
+    @model_validator(mode="after")
+    def _enough_standbys(self) -> Self:
+        if self.synchronous_replicas >= self.instances:
+            raise ValueError("synchronousReplicas is below instances: the primary is not its own standby")
+        return self
+
+
+class Kafka(Strict):
+    """A Kafka cluster by Strimzi (KRaft), with the topics of decisions and outcomes."""
+
+    enabled: bool = False
+    brokers: Annotated[int, Field(ge=1, le=99)] = 3
+    storage: Quantity = "200Gi"
+    storage_class: ObjectName | None = None
+    resources: Resources = Resources(cpu="1", memory="4Gi")
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 12
+    """Of each topic; `aboveboard plan capacity` proposes a number."""
+    retention_hours: Annotated[int, Field(ge=1)] = 168
+    """Events are copies; the log is kept elsewhere, and longer."""
+
+
+class SecretReference(Strict):
+    """One Secret, filled from an external store."""
+
+    name: ObjectName
+    namespace: Label | None = None
+    """By default that of the Helm release."""
+    key: Text
+    """Where the store keeps it."""
+    properties: Annotated[dict[Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]{1,253}$")], Text], Field(min_length=1)]
+    """By key of the Secret, the property of the store's entry, e.g. `subject.key: subject-key`."""
+    decoding: Literal["None", "Base64", "Base64URL", "Auto"] = "None"
+
+
+class ExternalSecrets(Strict):
+    """Secrets by the External Secrets Operator: Vault, a cloud's secret manager, and others."""
+
+    enabled: bool = False
+    store: ObjectName = "aboveboard"
+    store_kind: Literal["ClusterSecretStore", "SecretStore"] = "ClusterSecretStore"
+    refresh: Annotated[str, Field(pattern=r"^[1-9][0-9]*[smh]$")] = "1h"
+    secrets: tuple[SecretReference, ...] = ()
+
+
+class Monitoring(Strict):
+    """Metrics and alerts of the control plane itself, by the Prometheus operator."""
+
+    enabled: bool = False
+    namespace: Label = "monitoring"
+    """Where Prometheus runs: only its pods may scrape."""
+    labels: dict[LabelKey, LabelValue] = {}
+    """Labels by which your Prometheus selects its monitors and rules."""
+
+
+class Mesh(Strict):
+    """Istio for the control plane's own namespace: mutual TLS, strict, but for the API server's calls."""
+
+    enabled: bool = False
+
+
+class Values(Strict):
+    """Everything `helm install` may be told."""
+
+    global_: Annotated[dict[str, Any], Field(alias="global")] = {}
+    """Helm's own; nothing here reads it."""
+    image: Image = Image()
+    region: Name | None = None
+    """The region this cluster is in, by the name regions.yaml gives it."""
+    regions: str | None = None
+    """The content of regions.yaml, by `--set-file regions=regions.yaml`."""
+    registry: Registry = Registry()
+    trust: Trust = Trust()
+    operator: Operator = Operator()
+    admission: Admission = Admission()
+    rbac: Rbac = Rbac()
+    network_policies: NetworkPolicies = NetworkPolicies()
+    tenants: tuple[Tenant, ...] = ()
+    """Namespaces, each with its quota, limits, walls and people: `namespace`, `environment`, and what differs."""
+    decision_services: tuple[Service, ...] = ()
+    """In a second step, when the webhook answers: it fails closed."""
+    integrations: Integrations = Integrations()
+    """What this cluster has, for every decision service that names none of its own."""
+    trial: Trial = Trial()
+    postgresql: PostgreSql = PostgreSql()
+    kafka: Kafka = Kafka()
+    external_secrets: ExternalSecrets = ExternalSecrets()
+    monitoring: Monitoring = Monitoring()
+    mesh: Mesh = Mesh()
+
+
+def values_schema() -> dict[str, Any]:
+    """Return values.schema.json: the JSON Schema Helm holds values against."""
+    schema = Values.model_json_schema(by_alias=True)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Values of the aboveboard chart",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
