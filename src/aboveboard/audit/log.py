@@ -492,6 +492,8 @@ class AuditLog:
             try:
                 self.publish()
                 self.run_due_erasures()
+                self._vault.database.tidy()
+                self._database.tidy()
                 self.publish_failure = None
             except AboveboardError as error:
                 self.publish_failure = error

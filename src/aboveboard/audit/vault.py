@@ -31,6 +31,7 @@ LOG = "@log"
 
 _KEY_ID_BYTES = 16
 _CHUNK = 400
+_NEWEST_VAULT_KEY = select(func.max(vault_key.c.id))
 T = TypeVar("T")
 
 
@@ -253,7 +254,7 @@ class Vault:
         random = os.urandom(len(names) * width)
         rows, made = [], {}
         with self.database.reading() as connection:
-            newest = connection.execute(select(func.max(vault_key.c.id))).scalar()
+            newest = connection.execute(_NEWEST_VAULT_KEY).scalar()
         if newest != self._current:  # another process has rotated; it cannot again while we hold `sealing`
             self._load_vault_keys()
         wrapping, cipher = self._current, self._wrapping[self._current]
