@@ -9,8 +9,13 @@ from pathlib import Path
 
 from aboveboard.clock import system_clock
 from aboveboard.errors import AboveboardError
+from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.server import ServerOptions, serve
 from aboveboard.settings import Home
+
+
+def announce(url: str, deployment: Deployment) -> None:
+    os.write(1, f"{url}\n".encode())
 
 
 def main() -> None:
@@ -26,7 +31,7 @@ def main() -> None:
             ServerOptions(**options),
             actor="tester@bank.example",
             clock=system_clock,
-            on_ready=lambda url, deployment: os.write(1, f"{url}\n".encode()) and None,
+            on_ready=announce,
         )
     except AboveboardError as error:
         sys.stderr.write(json.dumps(error.as_dict()))

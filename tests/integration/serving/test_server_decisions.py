@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -112,6 +113,7 @@ def test_outcomes_are_joined_to_their_decision(released: Released, home: Home) -
         assert response.json()["label"] == "repaid"
         unknown = {**report, "decision_id": "dec-" + "0" * 26}
         assert client.post("/v1/outcomes", json=unknown).status_code == 404
+        wrong: Any
         for wrong in ({**report, "observed": "2026-13-01"}, {**report, "label": "Re Paid"}, {**report, "x": 1}, []):
             assert client.post("/v1/outcomes", json=wrong).status_code == 422
     with open_log(home) as log:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ def features(released: Released, **changes: Any) -> bytes:
     return body(released, features={**released.clients[0]["features"], **changes})
 
 
-BAD = {
+BAD: dict[str, tuple[Callable[[Released], bytes], dict[str, str], int, str]] = {
     "empty": (lambda r: b"", JSON, 400, "not-json"),
     "not json": (lambda r: b"subject=1", JSON, 400, "not-json"),
     "NaN": (lambda r: features(r, PAY_0=float("nan")), JSON, 400, "not-json"),
