@@ -15,8 +15,9 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aboveboard.errors import AboveboardError
-from aboveboard.serving.http import DECISIONS_PATH, JSON_TYPE, DecisionEndpoint, fault, refuse, too_large
-from aboveboard.serving.oip import ErrorDocument, infer, served
+from aboveboard.serving.http import DECISIONS_PATH, JSON_TYPE, DecisionEndpoint, Headers, fault, refuse, too_large
+from aboveboard.serving.inference import served
+from aboveboard.serving.oip import BINARY_TYPE, JSON_LENGTH_HEADER, ErrorDocument, Inferred, infer
 from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_headers
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.serving.service import Answer
@@ -25,6 +26,7 @@ _PATH = DECISIONS_PATH.encode()
 # Names as the spec allows them and digests as we write them; what is spelled otherwise goes uvicorn's way.
 _INFER = re.compile(rb"/v2/models/([a-z0-9-]+)(?:/versions/(sha256:[0-9a-f]{64}))?/infer")
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+_BINARY_OK = b"HTTP/1.1 200 OK\r\ncontent-type: " + BINARY_TYPE + b"\r\n%b: %d\r\n"
 _STATUS = {
     400: b"Bad Request",
     401: b"Unauthorized",
@@ -38,6 +40,12 @@ _STATUS = {
     503: b"Service Unavailable",
 }
 _encode = msgspec.json.Encoder().encode
+
+
+def _is_json(headers: Headers) -> bool:
+    """Tell whether a prediction is asked for in JSON alone, as most are; the binary form goes uvicorn's way."""
+    names = [name for name, _ in headers]
+    return b"content-type" in names and JSON_LENGTH_HEADER not in names
 
 
 class _NoEvent:
@@ -106,7 +114,7 @@ class LaneProtocol(HttpToolsProtocol):
         parser = self.parser
         model = None if self.url == _PATH else _INFER.fullmatch(self.url)
         if (
-            (self.url != _PATH and model is None)
+            (self.url != _PATH and (model is None or not _is_json(self.headers)))
             or parser.get_method() != b"POST"
             or self.expect_100_continue
             or parser.should_upgrade()
@@ -224,11 +232,15 @@ class LaneProtocol(HttpToolsProtocol):
             else:
                 name, version = cycle.model.groups()
                 deployment = served(service.tracks, name.decode(), version.decode() if version else None)
-                self._respond(cycle, _OK, infer(deployment, bytes(cycle.body)))
+                self._infer(cycle, infer(deployment, bytes(cycle.body)))
         except AboveboardError as error:
             self._refuse(cycle, error)
         except Exception:  # noqa: BLE001  the edge: a client never sees a stack trace
             self._problem(cycle, fault(self._endpoint.metrics))
+
+    def _infer(self, cycle: LaneCycle, answer: Inferred) -> None:
+        head = _OK if answer.json_length is None else _BINARY_OK % (JSON_LENGTH_HEADER, answer.json_length)
+        self._respond(cycle, head, answer.body)
 
     def _refuse(self, cycle: LaneCycle, error: AboveboardError) -> None:
         self._problem(cycle, refuse(error, self._endpoint.metrics))

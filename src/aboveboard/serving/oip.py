@@ -1,43 +1,30 @@
-"""Open Inference Protocol v2, REST: scores for many rows at once, for clients that speak KServe or Triton.
-
-A prediction is not a decision: nobody is named, nothing is decided and no outcome is answered, so nothing is
-journalled. What decides about a person goes through `/v1/decisions`.
-"""
+"""The REST form of the Open Inference Protocol v2, with the binary tensor data extension."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from aboveboard import __version__
-from aboveboard.errors import NotFound, RequestRefused
-from aboveboard.models import Model
-from aboveboard.serving.decide import score_of
+from aboveboard.errors import RequestRefused
 from aboveboard.serving.deployment import Deployment
+from aboveboard.serving.inference import (
+    ResponseTensor,
+    Tensor,
+    from_binary,
+    inputs_of,
+    outputs_of,
+    predict,
+    to_binary,
+)
 from aboveboard.serving.requests import unreadable
-from aboveboard.serving.tracks import Tracks
-from aboveboard.spec.types import FeatureType
 
-DATATYPES = {
-    FeatureType.NUMBER: "FP64",
-    FeatureType.INTEGER: "INT64",
-    FeatureType.BOOLEAN: "BOOL",
-    FeatureType.CATEGORY: "BYTES",
-}
-LARGEST_BATCH = 10_000
-"""Rows in one inference request."""
-
-
-class Tensor(msgspec.Struct, frozen=True):
-    """A request or response tensor, its data flat or nested."""
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any]
-    parameters: dict[str, Any] | None = None
+JSON_LENGTH_HEADER: Final = b"inference-header-content-length"
+"""How many bytes of a body are JSON; binary data follow. Without it, all of the body is JSON."""
+BINARY_TYPE: Final = b"application/octet-stream"
+EXTENSIONS: Final = ["binary_tensor_data"]
 
 
 class RequestedOutput(msgspec.Struct, frozen=True):
@@ -56,27 +43,10 @@ class InferenceRequest(msgspec.Struct, frozen=True):
     outputs: list[RequestedOutput] | None = None
 
 
-class TensorMetadata(msgspec.Struct, frozen=True):
-    """Name, type and shape of an input or output; -1 is any number of rows."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-
-
 class ErrorDocument(msgspec.Struct, frozen=True):
     """What the protocol answers instead."""
 
     error: str
-
-
-class ResponseTensor(msgspec.Struct, frozen=True):
-    """An output tensor."""
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any]
 
 
 class InferenceResponse(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -88,81 +58,115 @@ class InferenceResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str | None = None
 
 
+class Inferred(NamedTuple):
+    """The body of an answer, and how much of it is JSON where not all of it is."""
+
+    body: bytes
+    json_length: int | None
+
+
 _decoder = msgspec.json.Decoder(InferenceRequest)
 
 
 def server_metadata() -> dict[str, Any]:
     """Return the answer to `GET /v2`."""
-    return {"name": "aboveboard", "version": __version__, "extensions": []}
+    return {"name": "aboveboard", "version": __version__, "extensions": EXTENSIONS}
 
 
 def model_metadata(deployment: Deployment) -> dict[str, Any]:
     """Return the answer to `GET /v2/models/{name}`: one input for each feature."""
-    inputs = [TensorMetadata(f.name, DATATYPES[f.type], [-1]) for f in deployment.model.encoding.features]
     return {
         "name": deployment.name,
         "versions": [deployment.digest],
         "platform": f"aboveboard_{deployment.model.family}",
-        "inputs": msgspec.to_builtins(inputs),
-        "outputs": [{"name": "score", "datatype": "FP64", "shape": [-1]}],
+        "inputs": msgspec.to_builtins(inputs_of(deployment)),
+        "outputs": msgspec.to_builtins(outputs_of(deployment)),
     }
 
 
-def served(tracks: Tracks, name: str, version: str | None) -> Deployment:
-    """Return the release of a model, the champion where no version is named. Raises `NotFound`."""
-    for deployment in tracks.deployments():
-        if deployment.name == name and version in (None, deployment.digest):
-            return deployment
-    raise NotFound("no such model or version here", hint="GET /v2/models lists what is served")
+def infer(deployment: Deployment, body: bytes, declared: bytes | None = None) -> Inferred:
+    """Return the answer to an inference request. Raises `RequestRefused` for what the contract does not allow.
 
-
-def infer(deployment: Deployment, body: bytes) -> bytes:
-    """Return the answer to an inference request. Raises `RequestRefused` for what the contract does not allow."""
+    `declared` is the request's `Inference-Header-Content-Length`, where it has one.
+    """
+    json_length = len(body) if declared is None else _json_length(declared, len(body))
     try:
-        request = _decoder.decode(body)
+        request = _decoder.decode(body if declared is None else memoryview(body)[:json_length])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise unreadable(error) from None
-    wanted = {output.name for output in request.outputs or []}
-    if wanted - {"score"}:
-        raise RequestRefused("an output was asked for that the model does not have", hint="the one output is score")
-    columns = {tensor.name: _column(tensor) for tensor in request.inputs}
-    if len(columns) != len(request.inputs):
-        raise RequestRefused("an input is given twice", hint="send each input once")
-    if len({len(column) for column in columns.values()}) > 1:
-        raise RequestRefused("the inputs differ in their number of rows", hint="send as many values of each")
-    scores = _scores(deployment.model, columns)
+    inputs = request.inputs if declared is None else _filled(request.inputs, body[json_length:])
+    wanted = {output.name: output for output in request.outputs or ()}
+    outputs = predict(deployment, inputs, wanted, request.parameters)
+    if request.parameters or wanted:
+        by_default = _flag(request.parameters, "binary_data_output", default=False)
+        binary = {
+            output.name
+            for output in outputs
+            if _flag(wanted[output.name].parameters if wanted else None, "binary_data", default=by_default)
+        }
+        if binary:
+            return _binary_answer(deployment, request.id, outputs, binary)
+    return Inferred(_answer(deployment, request.id, outputs), None)
+
+
+def _answer(deployment: Deployment, identifier: str | None, outputs: list[ResponseTensor]) -> bytes:
     return msgspec.json.encode(
         InferenceResponse(
             model_name=deployment.name,
             model_version=deployment.digest,
-            id=request.id,
-            outputs=[ResponseTensor("score", [len(scores)], "FP64", scores)],
+            id=identifier,
+            outputs=outputs,
         )
     )
 
 
-def _scores(model: Model, columns: dict[str, Sequence[object]]) -> list[float]:
-    if all(len(column) == 1 for column in columns.values()):
-        # One row, as an online client sends it: no columns need be built for it.
-        row = model.encoding.encode({name: column[0] for name, column in columns.items()})
-        return [score_of(model, row)]
-    rows = model.encoding.encode_columns(columns)
-    scores: list[float] = model.score(rows).tolist() if len(rows) else []
-    return scores
+def _binary_answer(
+    deployment: Deployment, identifier: str | None, outputs: list[ResponseTensor], binary: set[str]
+) -> Inferred:
+    described: list[ResponseTensor] = []
+    contents: list[bytes] = []
+    for output in outputs:
+        if output.name in binary:
+            contents.append(to_binary(output.datatype, output.data or []))
+            parameters = {"binary_data_size": len(contents[-1])}
+            output = ResponseTensor(output.name, output.shape, output.datatype, parameters=parameters)
+        described.append(output)
+    document = _answer(deployment, identifier, described)
+    return Inferred(b"".join([document, *contents]), len(document))
 
 
-def _column(tensor: Tensor) -> Sequence[object]:
-    rows = tensor.shape[0] if tensor.shape else -1
-    if not (len(tensor.shape) == 1 or (len(tensor.shape) == 2 and tensor.shape[1] == 1)) or rows < 0:
-        raise RequestRefused("an input is not one column of values", hint="give each input the shape [rows]")
-    if rows > LARGEST_BATCH:
-        raise RequestRefused("too many rows in one request", hint=f"send at most {LARGEST_BATCH:,}")
-    data: list[Any] = tensor.data
-    if len(tensor.shape) == 2 and all(isinstance(cell, list) and len(cell) == 1 for cell in data):
-        data = [cell[0] for cell in data]
-    if len(data) != rows:
-        raise RequestRefused("an input holds more or fewer values than its shape says", hint="mend the shape")
-    if tensor.datatype.startswith("FP"):
-        # The protocol's floats are read as such, so that 1 and 1.0 mean the same number.
-        return [float(cell) if type(cell) is int and abs(cell) < 2**53 else cell for cell in data]
-    return data
+def _json_length(declared: bytes, length: int) -> int:
+    if not declared.isdigit() or len(declared) > 12 or int(declared) > length:
+        raise RequestRefused(
+            "the length of the JSON part is not within the body", hint="mend Inference-Header-Content-Length"
+        )
+    return int(declared)
+
+
+def _filled(inputs: list[Tensor], content: bytes) -> list[Tensor]:
+    """Return the inputs with the data that followed the JSON part; they stand in the order of the inputs."""
+    filled: list[Tensor] = []
+    position = 0
+    for tensor in inputs:
+        size = (tensor.parameters or {}).get("binary_data_size")
+        if size is None:
+            filled.append(tensor)
+            continue
+        if type(size) is not int or not 0 <= size <= len(content) - position or tensor.data is not None:
+            raise RequestRefused(
+                "an input's binary data are not within the body, or it has others, too",
+                hint="give each input either data or a binary_data_size",
+            )
+        data = from_binary(tensor.datatype, content[position : position + size])
+        filled.append(Tensor(tensor.name, tensor.shape, tensor.datatype, data))
+        position += size
+    if position != len(content):
+        raise RequestRefused("the body holds more binary data than its inputs", hint="mend binary_data_size")
+    return filled
+
+
+def _flag(parameters: Mapping[str, Any] | None, name: str, *, default: bool) -> bool:
+    value = (parameters or {}).get(name, default)
+    if not isinstance(value, bool):
+        raise RequestRefused(f"the parameter {name} is not true or false")
+    return value

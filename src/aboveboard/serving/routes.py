@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -25,6 +25,7 @@ from aboveboard.serving.access import Access, Client, Role
 from aboveboard.serving.control import Rollback, TrackChange, TrackControl, placed
 from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.http import check_content_type, fault, refuse, too_large
+from aboveboard.serving.inference import served
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.notice import notice_page, write_notice
 from aboveboard.serving.outcomes import parse_outcome
@@ -51,6 +52,7 @@ class Routes:
         service: Callable[[], DecisionService],
         recorder: Callable[[], Recorder],
         metrics: Metrics,
+        exposition: Callable[[], Awaitable[bytes]],
         clock: Clock,
         access: Access,
     ) -> None:
@@ -59,7 +61,7 @@ class Routes:
         self._service = service
         self._recorder = recorder
         self._metrics = metrics
-        self._registry = metrics.registry()
+        self._exposition = exposition
         self._clock = clock
         self._access = access
         self._reviews = Reviews(log, clock=clock, read=self._read)
@@ -118,7 +120,7 @@ class Routes:
 
     async def metrics(self, request: Request) -> Response:
         """Answer the counts in the Prometheus text format."""
-        return Response(generate_latest(self._registry), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(await self._exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def openapi(self, request: Request) -> Response:
         """Answer the description of this interface."""
@@ -337,11 +339,18 @@ class Routes:
         """Answer scores."""
         self._client(request, Role.DECIDE)
         deployment = self._model(request)
-        body = oip.infer(deployment, await whole_body(request))
-        return Response(body, media_type="application/json")
+        declared = request.headers.get(oip.JSON_LENGTH_HEADER.decode())
+        kind = request.headers.get("content-type")
+        # Triton's client declares no type at all, and binary data are whatever their client calls them.
+        body = await whole_body(request, json=kind is not None and declared is None)
+        answer = oip.infer(deployment, body, declared.encode() if declared is not None else None)
+        if answer.json_length is None:
+            return Response(answer.body, media_type="application/json")
+        headers = {oip.JSON_LENGTH_HEADER.decode(): str(answer.json_length)}
+        return Response(answer.body, media_type=oip.BINARY_TYPE.decode(), headers=headers)
 
     def _model(self, request: Request) -> Deployment:
-        return oip.served(self._control.tracks, request.path_params["name"], request.path_params.get("version"))
+        return served(self._control.tracks, request.path_params["name"], request.path_params.get("version"))
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, AboveboardError)  # noqa: S101  Starlette's signature is wider than its dispatch
@@ -372,10 +381,14 @@ def decision_id_of(request: Request) -> str:
     return decision_id
 
 
-async def whole_body(request: Request) -> bytes:
-    """Return a JSON body within the size limit. Raises `TooLarge`, `UnsupportedMediaType`, `RequestRefused`."""
-    content_type = request.headers.get("content-type")
-    check_content_type(content_type.encode() if content_type is not None else None)
+async def whole_body(request: Request, *, json: bool = True) -> bytes:
+    """Return a body within the size limit, by default one that must be declared to be JSON.
+
+    Raises `TooLarge`, `UnsupportedMediaType` and `RequestRefused`.
+    """
+    if json:
+        content_type = request.headers.get("content-type")
+        check_content_type(content_type.encode() if content_type is not None else None)
     parts = bytearray()
     try:
         async for part in request.stream():
