@@ -38,6 +38,7 @@ from aboveboard.audit.sequencer import Cosign, Sequencer, SignedCheckpoint
 from aboveboard.audit.storage import DirectoryStorage, TileStorage
 from aboveboard.audit.tables import LOG_HEAD, MIGRATIONS
 from aboveboard.audit.vault import Vault
+from aboveboard.audit.witnesses import read_witnesses
 from aboveboard.clock import Clock, system_clock, timestamp
 from aboveboard.db import Database
 from aboveboard.errors import AboveboardError, Misuse, NotAuthorised, NotFound, Overloaded, StorageFailed
@@ -135,13 +136,17 @@ class AuditLog:
 
         `origin` names the log on its checkpoints and is fixed for good. `writer` names this process's journal; a
         journal is only begun with the first event. With `database`, the URL of a PostgreSQL database, journals,
-        vault and index are there and `directory` holds at most the tiles. Raises `NotVerified` when keys, vault and
-        log do not belong together, `StorageFailed`, and `Misuse` for an impossible name.
+        vault and index are there and `directory` holds at most the tiles. Without `cosign`, the witnesses that
+        `witnesses.json` in `directory` names are asked. Raises `NotVerified` when keys, vault and log do not belong
+        together, `StorageFailed`, and `Misuse` for an impossible name or impossible witnesses.
         """
         check_name(origin)
         if not writer.replace("-", "").replace("_", "").isalnum() or not writer.isascii():
             raise Misuse(f"{writer!r} cannot name a journal", hint="use letters, digits and hyphens")
         chosen = options or Options()
+        storage = storage or DirectoryStorage(directory / "tiles")
+        if cosign is None and (witnesses := read_witnesses(directory)) is not None:
+            cosign = witnesses.collector(storage)
         kinds = [(ED25519, "audit-log.key")]
         if chosen.post_quantum:
             kinds.append((COSIGNATURE_MLDSA44, "audit-log-mldsa44.key"))
@@ -173,7 +178,7 @@ class AuditLog:
             database=log_database,
             journals=journals,
             open_journal=open_journal,
-            storage=storage or DirectoryStorage(directory / "tiles"),
+            storage=storage,
             signers=signers,
             origin=origin,
             clock=clock,
@@ -279,6 +284,14 @@ class AuditLog:
             raise
         self._index.catch_up()
         return checkpoint
+
+    def take_in(self) -> int:
+        """Sequence and index everything durable without signing anything; return how many entries there are.
+
+        Enough for search, export and erasure, which need no checkpoint and hence no witness.
+        """
+        self._sequencer.integrate()
+        return self._index.catch_up()
 
     def start(self, interval: float = 1.0) -> None:
         """Publish every `interval` seconds in a thread, and carry out erasures that have become due."""
@@ -400,8 +413,7 @@ class AuditLog:
         self._admit(actor, purpose)
         if not (key_ids := self._vault.ids_of(subject)):
             raise NotFound("nothing is held about this person", hint="is it their token (sub-…)?")
-        self._sequencer.integrate()
-        self._index.catch_up()
+        self.take_in()
         entries = []
         for leaf in self._index.leaves_of(key_ids):
             record = self._open(leaf, self._sealed(leaf)).record
@@ -429,8 +441,7 @@ class AuditLog:
         and stands in the log. Raises `NotFound` when nothing is held about the person.
         """
         self._admit(actor, reason)
-        self._sequencer.integrate()
-        self._index.catch_up()
+        self.take_in()
         return self._eraser.erase(subject, actor=actor, reason=reason, defer=defer, override=override)
 
     def run_due_erasures(self) -> list[str]:

@@ -122,6 +122,11 @@ class Witness:
         self._database.close()
 
     @property
+    def name(self) -> str:
+        """The witness's name."""
+        return self._signers[0].name
+
+    @property
     def vkeys(self) -> list[str]:
         """The witness's public keys, for the logs and verifiers that trust it."""
         return [str(signer.verifier()) for signer in self._signers]

@@ -37,6 +37,7 @@ COMMANDS = {
     "decide": "Decide about one applicant, or a file of them, with reasons.",
     "audit": "Checkpoints, proofs, search and fsck of the tamper-evident log.",
     "subject": "Show, export or erase what is held about a person.",
+    "witness": "Cosign the checkpoints of other people's logs.",
     "schema": "Print the JSON Schema of model.yaml.",
 }
 

@@ -13,10 +13,11 @@ from rich.markup import escape
 
 from aboveboard.cli import exits
 from aboveboard.cli.app import json_option, output_of
+from aboveboard.cli.public_keys import keys_in
 from aboveboard.cli.workspace import Workspace
 from aboveboard.clock import timestamp
-from aboveboard.errors import NotFound, NotVerified
-from aboveboard.files import write_atomically
+from aboveboard.errors import Misuse, NotFound, NotVerified, RequestRefused
+from aboveboard.files import storage_errors, write_atomically
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"])
 
@@ -34,23 +35,29 @@ def command() -> None:
 @json_option
 @click.pass_context
 def checkpoint(ctx: click.Context, as_json: bool) -> None:
-    """Take in everything journalled so far and sign the tree's head (a C2SP checkpoint)."""
+    """Take in everything journalled so far and sign the tree's head (a C2SP checkpoint).
+
+    Where the log has witnesses, they are asked to cosign it; without their quorum nothing is published.
+    """
+    from aboveboard.audit.note import parse_note
+
     out = output_of(as_json)
     with Workspace.of(ctx).log() as log:
         head = log.publish()
     out.say(escape(head.note.rstrip()))
-    out.document(
-        {"origin": head.origin, "size": head.size, "root": base64.b64encode(head.root).decode(), "note": head.note}
-    )
+    cosigned = sorted({signature.name for signature in parse_note(head.note)[1]} - {head.origin})
+    root = base64.b64encode(head.root).decode()
+    out.document({"origin": head.origin, "size": head.size, "root": root, "note": head.note, "cosigned_by": cosigned})
 
 
 @command.command()
+@click.option("--origin", help="Name a new log, e.g. bank.example/eu. A log keeps its name.")
 @json_option
 @click.pass_context
-def key(ctx: click.Context, as_json: bool) -> None:
+def key(ctx: click.Context, origin: str | None, as_json: bool) -> None:
     """Print the log's public key, as an auditor pins it (C2SP vkey)."""
     out = output_of(as_json)
-    with Workspace.of(ctx).log() as log:
+    with Workspace.of(ctx).log(origin) as log:
         vkey = log.vkey
     out.say(escape(vkey))
     out.document({"key": vkey})
@@ -80,9 +87,20 @@ def receipt(ctx: click.Context, decision_id: str, output: Path | None, purpose: 
 @command.command()
 @click.argument("receipt_path", metavar="RECEIPT.JSON", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--key", "vkey", help="The log's public key, or a file that holds it. Default: this home's own log.")
+@click.option("--witness", "witnesses", multiple=True, help="A witness's public key, or a file that holds it.")
+@click.option(
+    "--quorum", type=click.IntRange(min=0), help="How many witnesses must have cosigned. Default: all that are given."
+)
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, receipt_path: Path, vkey: str | None, as_json: bool) -> None:
+def verify(
+    ctx: click.Context,
+    receipt_path: Path,
+    vkey: str | None,
+    witnesses: tuple[str, ...],
+    quorum: int | None,
+    as_json: bool,
+) -> None:
     """Check a receipt offline, by code that shares nothing with the log's writer but the format."""
     from aboveboard.audit.verifier import VerificationFailed, verify_receipt
 
@@ -92,9 +110,12 @@ def verify(ctx: click.Context, receipt_path: Path, vkey: str | None, as_json: bo
             vkey = log.vkey
     elif Path(vkey).is_file():
         vkey = Path(vkey).read_text(encoding="utf-8").strip()
+    trusted = [parsed for given in witnesses for parsed in keys_in(given)]
+    if quorum is None:
+        quorum = len({one.name for one in trusted})
     try:
         document = json.loads(receipt_path.read_bytes())
-        found = verify_receipt(document, [vkey])
+        found = verify_receipt(document, [vkey], [str(one) for one in trusted], quorum)
     except FileNotFoundError:
         raise NotFound(
             f"{receipt_path}: no such file", hint="get one with: aboveboard audit receipt DECISION"
@@ -105,6 +126,7 @@ def verify(ctx: click.Context, receipt_path: Path, vkey: str | None, as_json: bo
         ) from error
     out.say(
         f"[green]✓[/] entry {found['index']} is in the log [bold]{escape(str(found['origin']))}[/]: the proof holds"
+        + "".join(f", cosigned by {escape(name)}" for name in found["witnesses"])
     )
     out.document({"verified": True, **found})
 
@@ -171,7 +193,7 @@ def find(
         limit=limit,
     )
     with workspace.log() as log:
-        log.publish()
+        log.take_in()
         entries = log.find(query, actor=workspace.actor, purpose=purpose)
     out.table(
         ("entry#", "time", "kind", "decision", "subject", "outcome"),
@@ -203,6 +225,123 @@ def fsck(ctx: click.Context, as_json: bool) -> int:
     out.say("[green]✓[/] the log is sound" if report.clean else f"[red]✗[/] {len(report.findings)} findings")
     out.document(msgspec.to_builtins(report))
     return exits.PASS if report.clean else exits.FAIL
+
+
+@command.command()
+@click.argument("given", metavar="[URL=VKEY]...", nargs=-1)
+@click.option("--quorum", type=click.IntRange(min=0), help="How many must cosign. Default: all of them.")
+@json_option
+@click.pass_context
+def witnesses(ctx: click.Context, given: tuple[str, ...], quorum: int | None, as_json: bool) -> None:
+    """Set the witnesses whose cosignatures this log needs, or show them.
+
+    VKEY is a witness's public key, or a file that holds its keys. From the next checkpoint on, none is published
+    without the quorum, whichever process publishes; a server that runs takes this in when it is started again.
+    """
+    from aboveboard.audit.witnesses import Asked, Witnesses, read_witnesses, write_witnesses
+
+    out = output_of(as_json)
+    directory = Workspace.of(ctx).home.audit
+    if given:
+        keys: dict[str, list[str]] = {}
+        for text in given:
+            url, equals, vkey = text.partition("=")
+            if not equals:
+                raise Misuse(f"{text!r} names no key", hint="write https://witness.example=KEY")
+            keys.setdefault(url, []).extend(str(key) for key in keys_in(vkey))
+        chosen = Witnesses(len(keys) if quorum is None else quorum, [Asked(url, of) for url, of in keys.items()])
+        write_witnesses(directory, chosen)
+    elif quorum is not None:
+        raise Misuse(
+            "a quorum needs witnesses", hint="name all of them: aboveboard audit witnesses URL=VKEY --quorum 1"
+        )
+    found = read_witnesses(directory)
+    if found is None:
+        out.say("this log has no witnesses")
+    else:
+        out.say(f"a checkpoint needs {found.quorum} of {len(found.witnesses)} witnesses")
+        out.table(
+            ("witness", "name"), ((escape(w.url), escape(w.keys[0].partition("+")[0])) for w in found.witnesses)
+        )
+    out.document(msgspec.to_builtins(found))
+
+
+@command.command()
+@click.argument("checkpoint_path", metavar="CHECKPOINT", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--key", "vkey", required=True, help="The other log's public key, or a file that holds it.")
+@click.option(
+    "--proof",
+    "proof_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Shows that it extends the checkpoint anchored before: the other region's `audit consistency OLD NEW`.",
+)
+@json_option
+@click.pass_context
+def anchor(ctx: click.Context, checkpoint_path: Path, vkey: str, proof_path: Path | None, as_json: bool) -> None:
+    """Make another region's checkpoint an entry of this log.
+
+    CHECKPOINT is a file with the signed note, as in the other log's tiles. Two histories of one log cannot both be
+    anchored: the second one is refused, and whoever offers it has signed the evidence against themselves.
+    """
+    from aboveboard.audit.anchoring import anchor as record
+    from aboveboard.audit.proof import ConsistencyProof
+
+    out = output_of(as_json)
+    workspace = Workspace.of(ctx)
+    keys = [str(parsed) for parsed in keys_in(vkey)]
+    note = _content(checkpoint_path).decode(errors="replace")
+    proof = None
+    if proof_path is not None:
+        try:
+            proof = msgspec.json.decode(_content(proof_path), type=ConsistencyProof)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise RequestRefused(f"{proof_path}: no consistency proof: {error}") from error
+    with workspace.log() as log:
+        done = record(log, note, keys, actor=workspace.actor, clock=workspace.clock, proof=proof)
+    out.say("[green]✓[/] anchored" if done else "this checkpoint is anchored already")
+    out.document({"anchored": done is not None, "acknowledgement": None if done is None else done.as_dict()})
+
+
+@command.command(name="rotate-key")
+@json_option
+@click.pass_context
+def rotate_key(ctx: click.Context, as_json: bool) -> None:
+    """Wrap the keys of all persons under a fresh vault key, and delete the old one.
+
+    Copies of the vault made before are then of no use without the old wrapped key in them. It is logged. Signing
+    keys do not change.
+    """
+    out = output_of(as_json)
+    workspace = Workspace.of(ctx)
+    with workspace.log() as log:
+        count = log.rotate_vault_key(actor=workspace.actor)
+    out.say(f"[green]✓[/] {count} keys are wrapped anew; now let the old copies of the vault go")
+    out.document({"rewrapped": count})
+
+
+@command.command(name="restore-order")
+@json_option
+@click.pass_context
+def restore_order(ctx: click.Context, as_json: bool) -> None:
+    """Find the order of the log again from what was published, after log.sqlite was lost.
+
+    Move what is left of log.sqlite away first. Tiles and journals must lead to the signed root.
+    """
+    out = output_of(as_json)
+    with Workspace.of(ctx).log() as log:
+        size = log.restore_order()
+        head = log.publish()
+    out.say(f"[green]✓[/] {size} entries are in order again; the tree has {head.size}")
+    out.next("aboveboard audit fsck", "recomputes everything")
+    out.document({"restored": size, "size": head.size})
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in a file the user named. Raises `NotFound`."""
+    with storage_errors(path):
+        if not path.is_file():
+            raise NotFound(f"{path}: no such file")
+        return path.read_bytes()
 
 
 def _moment(given: datetime | None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -51,7 +53,6 @@ def export(ctx: click.Context, subject: str, output: Path | None, purpose: str) 
     """Print everything held about a person, as JSON (GDPR art. 15 and 20)."""
     workspace = Workspace.of(ctx)
     with workspace.log() as log:
-        log.publish()
         held = log.export(token_of(workspace, subject), actor=workspace.actor, purpose=purpose)
     content = msgspec.json.format(msgspec.json.encode(held), indent=2) + b"\n"
     if output is None:
@@ -75,15 +76,19 @@ def erase(
 
     This cannot be undone. A record that the law says must be kept is refused with the date from which it may go.
     """
+    from aboveboard.audit.cosigning import NoQuorum
+
     out = output_of(as_json)
     workspace = Workspace.of(ctx)
     name = token_of(workspace, subject)
     if not yes and not as_json:
         click.confirm(f"Erase everything held about {name}? This cannot be undone", abort=True, err=True)
     with workspace.log() as log:
-        log.publish()
         done = log.erase(name, actor=workspace.actor, reason=reason, defer=defer, override=override)
-        log.publish()
+        with suppress(
+            NoQuorum
+        ):  # the erasure is done and durable; its checkpoint follows when the witnesses are back
+            log.publish()
     if done.deferred_until:
         out.say(
             f"[yellow]noted[/]: will be erased when the retention period ends, {escape(str(done.deferred_until))}"
@@ -92,3 +97,35 @@ def erase(
         out.say(f"[green]✓[/] erased: {len(done.erased_entries)} entries of the log are commitments to nothing now")
         out.next("aboveboard audit fsck", "every proof still holds")
     out.document(msgspec.to_builtins(done))
+
+
+@command.command()
+@click.argument("subject")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The day on which it ends.")
+@click.option("--basis", required=True, help="Why the records must be kept, e.g. a lawsuit. It is logged.")
+@json_option
+@click.pass_context
+def hold(ctx: click.Context, subject: str, until: datetime, basis: str, as_json: bool) -> None:
+    """Bar the erasure of a person until a day, for another reason than the retention period."""
+    out = output_of(as_json)
+    workspace = Workspace.of(ctx)
+    with workspace.log() as log:
+        hold_id = log.place_hold(token_of(workspace, subject), until=until.date(), basis=basis, actor=workspace.actor)
+    out.say(f"[green]✓[/] held until {until.date()}: {hold_id}")
+    out.next(f"aboveboard subject release-hold {hold_id} --reason …", "ends it before its day")
+    out.document({"hold_id": hold_id, "until": str(until.date())})
+
+
+@command.command(name="release-hold")
+@click.argument("hold_id")
+@click.option("--reason", required=True, help="Why it ends before its day. It is logged.")
+@json_option
+@click.pass_context
+def release_hold(ctx: click.Context, hold_id: str, reason: str, as_json: bool) -> None:
+    """End a hold before its day. A retention period is the law's and runs on."""
+    out = output_of(as_json)
+    workspace = Workspace.of(ctx)
+    with workspace.log() as log:
+        log.lift_hold(hold_id, actor=workspace.actor, reason=reason)
+    out.say(f"[green]✓[/] the hold {escape(hold_id)} has ended")
+    out.document({"hold_id": hold_id})

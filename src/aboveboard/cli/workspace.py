@@ -40,11 +40,21 @@ class Workspace:
         """Return the key that turns identifiers into tokens, made on first use."""
         return secret_bytes(self.home.subject_key)
 
-    def log(self) -> AuditLog:
-        """Open the audit log for writing; use it in a `with` block."""
+    def log(self, origin: str | None = None) -> AuditLog:
+        """Open the audit log for writing, under its own name unless another is given; use it in a `with` block."""
         from aboveboard.audit import AuditLog
 
-        return AuditLog.open(self.home.audit, keys=self.home.keys, origin=ORIGIN, clock=self.clock, writer="cli")
+        return AuditLog.open(
+            self.home.audit, keys=self.home.keys, origin=origin or self.origin(), clock=self.clock, writer="cli"
+        )
+
+    def origin(self) -> str:
+        """Return the name of this home's log: the one on its public key, or the default before there is any."""
+        path = self.home.keys / "audit-log.vkey"
+        with storage_errors(path):
+            if not path.is_file():
+                return ORIGIN
+            return path.read_text(encoding="utf-8", errors="replace").partition("+")[0]
 
     def keyring(self) -> Keyring:
         """Return the signing keys and the list of whom we trust."""

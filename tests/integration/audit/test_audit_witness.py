@@ -225,7 +225,7 @@ def test_a_witness_keeps_its_keys(tmp_path: Path) -> None:
     assert [VerifierKey.parse(key).kind for key in keys.pop()] == [COSIGNATURE_ED25519, COSIGNATURE_MLDSA44]
 
 
-def test_what_cannot_be_a_witness() -> None:
+def test_what_cannot_be_a_witness(tmp_path: Path) -> None:
     with pytest.raises(Misuse):
         WitnessAddress.parse("ftp://w.example", str(LOG.verifier()))
     with pytest.raises(Misuse):
@@ -233,9 +233,9 @@ def test_what_cannot_be_a_witness() -> None:
     with pytest.raises(NotVerified):
         WitnessAddress.parse("https://w.example", "no key")
     with pytest.raises(Misuse):
-        CosignatureCollector([], DirectoryStorage(Path()), quorum=1)
+        CosignatureCollector([], DirectoryStorage(tmp_path), quorum=1)
     with pytest.raises(Misuse):
-        Witness.open(Path("unused.sqlite"), signers=[], logs=[], clock=ManualClock())
+        Witness.open(tmp_path / "unused.sqlite", signers=[], logs=[], clock=ManualClock())
 
 
 def test_tiles_of_an_older_size_are_read_from_the_full_tile(tmp_path: Path) -> None:
