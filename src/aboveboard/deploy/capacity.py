@@ -1,7 +1,7 @@
 """How much a decision service needs: pods, autoscaler bounds, partitions, PostgreSQL, storage, and what to price.
 
 A plan is arithmetic over figures that are each marked measured or assumed, with where they come from, so that a
-reader can replace what does not fit their models and machines. It buys nothing and promises nothing: measure your own.
+reader can replace what does not fit their models and machines. It promises nothing: measure your own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files of the Helm chart that follow from our types: values.yaml, values.schema.json and the CRDs."""
+"""The files of the Helm chart that follow from our types: values, their schema, CRDs, the API server's orders."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import textwrap
 from typing import Any, Final
 
 from aboveboard.cluster import crd_documents
+from aboveboard.cluster.policies import admission_policies, webhook_configuration
 from aboveboard.deploy.manifests import file_name, to_yaml
 from aboveboard.deploy.values import Values, values_schema
 from aboveboard.spec.types import Strict
@@ -26,6 +27,9 @@ def chart_files() -> dict[str, str]:
         "values.yaml": _HEADER + "\n" + "\n".join(_commented(Values(), 0)).rstrip() + "\n",
         "values.schema.json": json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n",
     }
+    # The template fills in where the webhook is, and whose certificate is trusted.
+    files["files/webhook.yaml"] = to_yaml([webhook_configuration(namespace="set-by-helm", service="set-by-helm")])
+    files["files/admission-policies.yaml"] = to_yaml(admission_policies())
     for crd in crd_documents():
         files[f"crds/{file_name(crd)}"] = to_yaml([crd])
     return files

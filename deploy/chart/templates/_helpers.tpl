@@ -1,0 +1,181 @@
+{{/* Names, labels, images and the security settings every pod has. */}}
+
+{{- define "aboveboard.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Called with (list $ component): the labels by which a component's pods are chosen; they never change. */}}
+{{- define "aboveboard.selector" -}}
+app.kubernetes.io/name: aboveboard-{{ index . 1 }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+{{- end -}}
+
+{{- define "aboveboard.labels" -}}
+{{ include "aboveboard.selector" . }}
+app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/part-of: aboveboard
+app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "aboveboard.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "aboveboard.repository" -}}
+{{- required "registry.repository: name the OCI repository releases are in; to try out without one: --set trial.enabled=true --set operator.enabled=false --set admission.enabled=false" .Values.registry.repository -}}
+{{- end -}}
+
+{{- define "aboveboard.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "aboveboard.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* Called with resources of values.yaml. No CPU limit: a throttled webhook or server is a late one. */}}
+{{- define "aboveboard.resources" -}}
+requests:
+  cpu: {{ .cpu | quote }}
+  memory: {{ .memory | quote }}
+limits:
+  memory: {{ .memory | quote }}
+{{- end -}}
+
+{{/* Called with (list $ component workload): where pods may be, and spread over what. */}}
+{{- define "aboveboard.placement" -}}
+{{- $workload := index . 2 -}}
+{{- with (index . 0).Values.registry.secret }}
+imagePullSecrets:
+  - name: {{ . }}
+{{- end }}
+{{- with $workload.priorityClass }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $workload.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $workload.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+topologySpreadConstraints:
+  {{- range $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - maxSkew: 1
+    topologyKey: {{ $key }}
+    whenUnsatisfiable: ScheduleAnyway
+    matchLabelKeys: [pod-template-hash]
+    labelSelector:
+      matchLabels: {{- include "aboveboard.selector" $ | nindent 8 }}
+  {{- end }}
+{{- end -}}
+
+{{/* What operator and admission both read: where releases come from, whom to trust, and the regions. */}}
+{{- define "aboveboard.sources" -}}
+- --repository={{ include "aboveboard.repository" . }}
+{{- if .Values.registry.plainHttp }}
+- --plain-http
+{{- end }}
+- --trust=/etc/aboveboard/trust/trust.json
+{{- if .Values.regions }}
+- --regions=/etc/aboveboard/regions/regions.yaml
+{{- end }}
+{{- with .Values.region }}
+- --region={{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "aboveboard.environment" -}}
+- {name: ABOVEBOARD_HOME, value: /var/lib/aboveboard}
+- {name: ABOVEBOARD_ACTOR, value: "system:serviceaccount:{{ (index . 0).Release.Namespace }}:{{ index . 1 }}"}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+{{- if (index . 0).Values.registry.secret }}
+- {name: DOCKER_CONFIG, value: /etc/aboveboard/registry}
+{{- end }}
+{{- end -}}
+
+{{- define "aboveboard.mounts" -}}
+- {name: home, mountPath: /var/lib/aboveboard}
+- {name: scratch, mountPath: /tmp}
+- {name: trust, mountPath: /etc/aboveboard/trust, readOnly: true}
+{{- if .Values.regions }}
+- {name: regions, mountPath: /etc/aboveboard/regions, readOnly: true}
+{{- end }}
+{{- if .Values.registry.secret }}
+- {name: registry, mountPath: /etc/aboveboard/registry, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "aboveboard.volumes" -}}
+- name: home
+  emptyDir: {sizeLimit: 2Gi}
+- name: scratch
+  emptyDir: {sizeLimit: 1Gi}
+- name: trust
+  configMap: {name: {{ .Values.trust.configMap }}}
+{{- if .Values.regions }}
+- name: regions
+  configMap: {name: {{ include "aboveboard.name" . }}-regions}
+{{- end }}
+{{- with .Values.registry.secret }}
+- name: registry
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0400
+    items: [{key: .dockerconfigjson, path: config.json}]
+{{- end }}
+{{- end -}}
+
+{{/* A change of these starts new pods. */}}
+{{- define "aboveboard.checksums" -}}
+aboveboard.dev/configuration: {{ printf "%s %s" (.Values.regions | default "") (.Values.trust.document | default "") | sha256sum | quote }}
+{{- end -}}
+
+{{- define "aboveboard.registryEgress" -}}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ .Values.networkPolicies.dnsNamespace }}
+      podSelector:
+        matchLabels:
+          k8s-app: kube-dns
+  ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+- to:
+    {{- range .Values.registry.cidrs }}
+    - ipBlock: {cidr: {{ . }}}
+    {{- end }}
+  ports: [{protocol: TCP, port: {{ .Values.registry.port }}}]
+{{- end -}}
+
+{{- define "aboveboard.egress" -}}
+{{ include "aboveboard.registryEgress" . }}
+- to:
+    {{- range .Values.networkPolicies.apiServer.cidrs }}
+    - ipBlock: {cidr: {{ . }}}
+    {{- end }}
+  ports:
+    {{- range .Values.networkPolicies.apiServer.ports }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end -}}

@@ -1,0 +1,260 @@
+"""The chart, rendered by Helm itself: what it makes is valid, restricted, and what it was."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+import pytest
+from cryptography import x509
+from cryptography.x509.verification import PolicyBuilder, Store
+
+from aboveboard.cli.app import COMMANDS
+from aboveboard.cluster import crd_documents, desired_objects, load_service
+from aboveboard.cluster.kube import PLURALS
+from aboveboard.deploy.manifests import to_yaml
+from aboveboard.deploy.render import context_of
+from aboveboard.deploy.values import Values
+from tests.chart_cases import API_KEY, CHART, NAMESPACE, example, merged, pod_specs, render, rendered, value_sets
+from tests.conftest import Golden
+from tests.deploy_cases import IMAGE, REPOSITORY, regions, service
+from tests.kubernetes_schemas import problems
+
+SETS = value_sets()
+EVERY_SET = pytest.mark.parametrize("name", SETS)
+
+
+@EVERY_SET
+def test_helm_lint_finds_nothing(name: str) -> None:
+    report = helm.lint(CHART, SETS[name], strict=True, namespace=NAMESPACE, kube_version="v1.36.0")
+    assert report["errors"] == []
+    assert [message for message in report["messages"] if message["severity"] > 1] == []
+
+
+@EVERY_SET
+def test_every_object_is_valid_and_what_it_was(name: str, golden: Golden) -> None:
+    documents = render(SETS[name])
+    own = crd_documents()
+    assert [problem for document in documents for problem in problems(document, own)] == []
+    names = [(d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]) for d in documents]
+    assert len(set(names)) == len(names)
+    golden(f"deploy/chart/{name}.yaml", to_yaml(documents))
+
+
+@EVERY_SET
+def test_templates_and_types_agree_on_every_default(name: str) -> None:
+    spelt_out = Values.model_validate(SETS[name], by_alias=True, by_name=False)
+    document = spelt_out.model_dump(mode="json", by_alias=True, exclude_none=True)
+    # A decision service's own defaults are the API server's business; the chart hands on what was written.
+    document["decisionServices"] = SETS[name].get("decisionServices", [])
+    document["integrations"] = SETS[name].get("integrations", {})
+    assert render(document) == render(SETS[name])
+
+
+@EVERY_SET
+def test_every_pod_is_restricted(name: str) -> None:
+    """Pod Security Standards, level restricted, and a little more."""
+    for where, pod in pod_specs(render(SETS[name])):
+        assert pod["securityContext"]["runAsNonRoot"] is True, where
+        assert pod["securityContext"]["runAsUser"] > 10_000, where
+        assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", where
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), where
+        assert all("hostPath" not in volume for volume in pod.get("volumes", [])), where
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False, where
+            assert security["readOnlyRootFilesystem"] is True, where
+            assert security["capabilities"] == {"drop": ["ALL"]}, where
+            assert container["resources"]["limits"]["memory"], where
+            assert container["resources"]["requests"]["cpu"], where
+            assert all(
+                "_KEY" not in variable["name"] or "value" not in variable for variable in container.get("env", [])
+            )
+
+
+@EVERY_SET
+def test_every_decision_service_is_one_the_operator_reads(name: str) -> None:
+    for document in render(SETS[name]):
+        if document["kind"] == "DecisionService":
+            load_service(document)
+
+
+def test_integrations_of_the_cluster_reach_its_services_and_their_own_win() -> None:
+    own = {"prometheus": {"address": "http://own.example:9090"}}
+    values = merged(SETS["production-with-service"], {})
+    values["decisionServices"][0]["spec"]["integrations"] = own
+    [service] = [document for document in render(values) if document["kind"] == "DecisionService"]
+    integrations = service["spec"]["integrations"]
+    assert integrations["prometheus"]["address"] == "http://own.example:9090"
+    assert integrations["istio"]["hosts"] == ["decisions.bank.example"]
+
+
+FORBIDDEN = {"secrets", "pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers", "*"}
+
+
+def test_no_person_reads_secrets_opens_shells_or_becomes_somebody_else() -> None:
+    roles = [d for d in render(SETS["production"]) if d["kind"] == "ClusterRole" and ":" in d["metadata"]["name"]]
+    assert {role["metadata"]["name"].partition(":")[2] for role in roles} == {
+        "data-scientist", "validator", "approver", "auditor", "operator",
+    }  # fmt: skip
+    for role in roles:
+        for rule in role["rules"]:
+            assert not FORBIDDEN & set(rule["resources"]), role["metadata"]["name"]
+            assert not {"impersonate", "escalate", "bind", "*"} & set(rule["verbs"]), role["metadata"]["name"]
+            assert "*" not in rule["apiGroups"]
+
+
+def verbs(role: str, resource: str) -> set[str]:
+    [found] = [
+        d for d in render(SETS["production"]) if d["metadata"]["name"] == f"aboveboard:{role}" and "rules" in d
+    ]
+    return {verb for rule in found["rules"] if resource in rule["resources"] for verb in rule["verbs"]}
+
+
+@pytest.mark.parametrize(
+    ("role", "writes"),
+    [
+        ("data-scientist", {"models"}),
+        ("validator", {"policypacks"}),
+        ("approver", {"decisionservices"}),
+        ("auditor", set()),
+        ("operator", {"decisionservices"}),
+    ],
+)
+def test_each_person_writes_their_own_thing_and_reads_the_rest(role: str, writes: set[str]) -> None:
+    for resource in ("models", "policypacks", "decisionservices"):
+        assert "list" in verbs(role, resource)
+        assert ("patch" in verbs(role, resource)) == (resource in writes)
+    assert "create" not in verbs("operator", "decisionservices")
+
+
+def test_a_tenant_has_a_quota_limits_walls_and_keeps_its_evidence() -> None:
+    documents = [d for d in render(SETS["production"]) if d["metadata"].get("namespace") == "credit-staging"]
+    assert {d["kind"] for d in documents} == {"ResourceQuota", "LimitRange", "NetworkPolicy", "RoleBinding"}
+    [wall] = [d for d in documents if d["kind"] == "NetworkPolicy"]
+    assert wall["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    for namespace in (d for d in render(SETS["production"]) if d["kind"] == "Namespace"):
+        labels = namespace["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+        assert namespace["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def wrong(*path: str, value: Any) -> dict[str, Any]:
+    document: Any = value
+    for key in reversed(path):
+        document = {key: document}
+    return merged(SETS["control-plane"], document)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (wrong("imgae", value={}), "imgae"),
+        (wrong("image", "digest", value="latest"), "digest"),
+        (wrong("admission", "failurePolicy", value="Ignore"), "failurePolicy"),
+        (wrong("admission", "certificates", value="none"), "certificates"),
+        (wrong("trial", "apiKey", value="secret"), "apiKey"),
+        (wrong("tenants", value=[{"namespace": "Prod", "environment": "production"}]), "namespace"),
+        (wrong("decisionServices", value=[{"name": "x", "spec": {"model": "m"}}]), "releases"),
+        (wrong("kafka", "brokers", value="three"), "brokers"),
+    ],
+)
+def test_what_the_schema_does_not_know_is_refused(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(helm.HelmError, match=says):
+        render(values)
+
+
+def test_a_control_plane_without_a_registry_says_what_to_do() -> None:
+    with pytest.raises(helm.HelmError, match=r"registry\.repository: name the OCI repository"):
+        render({})
+
+
+def test_every_example_file_is_held_to_this() -> None:
+    for path in sorted(Path(CHART / "examples").glob("*.yaml")):
+        values = example(path.stem)
+        assert any(all(case.get(key) is not None for key in values) for case in SETS.values()), path.name
+
+
+def rules_of(kind: str, name: str) -> list[dict[str, Any]]:
+    [found] = [d for d in render(SETS["control-plane"]) if (d["kind"], d["metadata"]["name"]) == (kind, name)]
+    rules: list[dict[str, Any]] = found["rules"]
+    return rules
+
+
+def test_the_operator_may_touch_what_it_makes_and_nothing_else() -> None:
+    rules = rules_of("ClusterRole", "aboveboard-operator")
+    made = {resource for rule in rules if "create" in rule["verbs"] for resource in rule["resources"]} - {"events"}
+    assert made == set(PLURALS.values()) - {"leases", "decisionservices"}
+    for rule in rules:
+        assert not FORBIDDEN & set(rule["resources"])
+        assert not {"impersonate", "escalate", "bind", "*", "deletecollection"} & set(rule["verbs"])
+    assert [rule["resources"] for rule in rules_of("Role", "aboveboard-operator")] == [["leases"]]
+
+
+def test_everything_a_service_becomes_is_of_a_group_the_operator_may_write() -> None:
+    allowed = {
+        (group, resource)
+        for rule in rules_of("ClusterRole", "aboveboard-operator")
+        if "patch" in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    place = regions().region("eu-west")
+    context = context_of(regions(), place, image=IMAGE, repository=REPOSITORY)
+    for document in desired_objects(service(), context):
+        group = document["apiVersion"].rpartition("/")[0]
+        assert (group, PLURALS[document["kind"]]) in allowed
+
+
+def test_helm_makes_a_certificate_the_api_server_will_believe() -> None:
+    documents = [document for _, document in rendered(SETS["control-plane"])]
+    [secret] = [d for d in documents if d["kind"] == "Secret" and d["type"] == "kubernetes.io/tls"]
+    [configuration] = [d for d in documents if d["kind"] == "ValidatingWebhookConfiguration"]
+    assert len(configuration["webhooks"]) == 2
+    for webhook in configuration["webhooks"]:
+        assert webhook["clientConfig"]["caBundle"] == secret["data"]["ca.crt"]
+        assert webhook["failurePolicy"] == "Fail"
+        assert webhook["clientConfig"]["service"]["namespace"] == NAMESPACE
+    pem = {key: base64.b64decode(value) for key, value in secret["data"].items()}
+    authority = x509.load_pem_x509_certificate(pem["ca.crt"])
+    verifier = PolicyBuilder().store(Store([authority])).build_server_verifier(
+        x509.DNSName(f"aboveboard-admission.{NAMESPACE}.svc")
+    )  # fmt: skip
+    verifier.verify(x509.load_pem_x509_certificate(pem["tls.crt"]), [])
+
+
+def test_with_cert_manager_helm_makes_no_key() -> None:
+    documents = render(SETS["production"])
+    assert [d for d in documents if d["kind"] == "Secret"] == []
+    [configuration] = [d for d in documents if d["kind"] == "ValidatingWebhookConfiguration"]
+    assert configuration["metadata"]["annotations"] == {
+        "cert-manager.io/inject-ca-from": f"{NAMESPACE}/aboveboard-admission"
+    }
+
+
+def test_nothing_secret_is_in_a_config_map_or_an_argument() -> None:
+    for name, values in SETS.items():
+        for document in render(values):
+            if document["kind"] != "Secret":
+                assert API_KEY not in str(document), name
+                assert "PRIVATE KEY" not in str(document), name
+
+
+def test_containers_are_started_with_options_the_commands_have() -> None:
+    checked = set()
+    for values in SETS.values():
+        for where, pod in pod_specs(render(values)):
+            for container in [*pod.get("initContainers", []), *pod["containers"]]:
+                program, name = [*container["command"], ""][:2]
+                if program == "aboveboard" and name in COMMANDS:
+                    command = importlib.import_module(f"aboveboard.cli.{name}").command
+                    known = {option for parameter in command.params for option in parameter.opts}
+                    given = {
+                        argument.partition("=")[0] for argument in container["args"] if argument.startswith("--")
+                    }
+                    assert given <= known, f"{where}: {name} does not take {given - known}"
+                    checked.add(name)
+    assert "serve" in checked
