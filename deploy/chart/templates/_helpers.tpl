@@ -88,18 +88,17 @@ topologySpreadConstraints:
   {{- end }}
 {{- end -}}
 
-{{/* What operator and admission both read: where releases come from, whom to trust, and the regions. */}}
+{{/* What operator and admission are both told: where releases come from, whom to trust, how nodes name our regions. */}}
 {{- define "aboveboard.sources" -}}
-- --repository={{ include "aboveboard.repository" . }}
+- --releases={{ include "aboveboard.repository" . }}
 {{- if .Values.registry.plainHttp }}
 - --plain-http
 {{- end }}
 - --trust=/etc/aboveboard/trust/trust.json
-{{- if .Values.regions }}
-- --regions=/etc/aboveboard/regions/regions.yaml
+{{- with .Values.regions }}
+{{- range (. | fromYaml).spec.regions }}
+- --node-region={{ .name }}={{ .location | default .name }}
 {{- end }}
-{{- with .Values.region }}
-- --region={{ . }}
 {{- end }}
 {{- end -}}
 
@@ -119,9 +118,6 @@ topologySpreadConstraints:
 - {name: home, mountPath: /var/lib/aboveboard}
 - {name: scratch, mountPath: /tmp}
 - {name: trust, mountPath: /etc/aboveboard/trust, readOnly: true}
-{{- if .Values.regions }}
-- {name: regions, mountPath: /etc/aboveboard/regions, readOnly: true}
-{{- end }}
 {{- if .Values.registry.secret }}
 - {name: registry, mountPath: /etc/aboveboard/registry, readOnly: true}
 {{- end }}
@@ -134,10 +130,6 @@ topologySpreadConstraints:
   emptyDir: {sizeLimit: 1Gi}
 - name: trust
   configMap: {name: {{ .Values.trust.configMap }}}
-{{- if .Values.regions }}
-- name: regions
-  configMap: {name: {{ include "aboveboard.name" . }}-regions}
-{{- end }}
 {{- with .Values.registry.secret }}
 - name: registry
   secret:
@@ -149,7 +141,7 @@ topologySpreadConstraints:
 
 {{/* A change of these starts new pods. */}}
 {{- define "aboveboard.checksums" -}}
-aboveboard.dev/configuration: {{ printf "%s %s" (.Values.regions | default "") (.Values.trust.document | default "") | sha256sum | quote }}
+aboveboard.dev/trust: {{ .Values.trust.document | default "" | sha256sum | quote }}
 {{- end -}}
 
 {{- define "aboveboard.registryEgress" -}}

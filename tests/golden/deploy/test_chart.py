@@ -257,4 +257,4 @@ def test_containers_are_started_with_options_the_commands_have() -> None:
                     }
                     assert given <= known, f"{where}: {name} does not take {given - known}"
                     checked.add(name)
-    assert "serve" in checked
+    assert checked == {"serve", "operator", "admission"}

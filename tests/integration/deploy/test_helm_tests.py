@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,34 @@ def test_the_first_decision_is_made_with_the_key_the_chart_hands_out(tmp_path: P
             assert subprocess.run(script, env=stranger, capture_output=True, timeout=60, check=False).returncode != 0
         finally:
             server.terminate()
+
+
+def test_the_webhook_refuses_what_nobody_released(tmp_path: Path) -> None:
+    trust = tmp_path / "trust.json"
+    trust.write_text('{"keys": []}', encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "ABOVEBOARD_HOME": str(tmp_path / "home"), "NO_COLOR": "1"}
+    command = [
+        *(sys.executable, "-m", "aboveboard", "admission", f"--trust={trust}", "--releases=127.0.0.1:9/releases"),
+        *("--plain-http", f"--certificates={tmp_path}", "--self-signed=localhost", f"--port={port}"),
+    ]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as webhook:
+        try:
+            asked = {
+                **environment,
+                "ADMISSION_URL": f"https://localhost:{port}/validate",
+                "AUTHORITY": str(tmp_path / "ca.crt"),
+            }
+            while not (tmp_path / "ca.crt").exists() and webhook.poll() is None:
+                time.sleep(0.1)
+            script = [sys.executable, str(CHART / "files" / "refuses.py")]
+            finished = subprocess.run(script, env=asked, capture_output=True, text=True, timeout=90, check=False)
+            assert finished.returncode == 0, finished.stderr
+            assert finished.stdout.startswith("refused, as it must be: ")
+        finally:
+            webhook.terminate()
 
 
 @pytest.mark.parametrize("name", ["first-decision.py", "refuses.py"])
