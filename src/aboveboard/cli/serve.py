@@ -23,6 +23,12 @@ PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 answers to other machines, too.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free port.")
 @click.option(
+    "--grpc-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Speak the Open Inference Protocol over gRPC here, too.",
+)
+@click.option(
     "--clients",
     type=click.Path(path_type=Path, dir_okay=False),
     help="API keys and roles; without it, only this machine is answered.",
@@ -49,6 +55,7 @@ def command(
     release: str,
     host: str,
     port: int,
+    grpc_port: int,
     clients: Path | None,
     certificate: Path | None,
     certificate_key: Path | None,
@@ -90,6 +97,7 @@ def command(
             client_authority=client_authority,
             host=host,
             port=port,
+            grpc_port=grpc_port,
             origin=origin,
         ),
         actor=workspace.actor,

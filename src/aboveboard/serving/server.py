@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import importlib.util
 import ipaddress
 import signal
 import socket
@@ -12,6 +13,7 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +59,8 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 8080
     """0 for any free port."""
+    grpc_port: int = 0
+    """Where the Open Inference Protocol is spoken over gRPC; 0 for nowhere."""
     certificate: Path | None = None
     """The server's certificate chain, PEM; with it, only TLS is spoken."""
     certificate_key: Path | None = None
@@ -80,6 +84,8 @@ class ServerOptions:
             raise Misuse("a certificate and its key go together", hint="name both")
         if self.client_authority is not None and self.certificate is None:
             raise Misuse("client certificates need TLS", hint="name the server's certificate and key, too")
+        if self.grpc_port and importlib.util.find_spec("grpc") is None:
+            raise Misuse("gRPC needs the package grpcio", hint="pip install 'aboveboard[grpc]'")
 
     @property
     def plan(self) -> TrackPlan:
@@ -110,6 +116,9 @@ def serve(
                 f"{options.host} can be reached by other machines, and no client would have to say who it is",
                 hint="name the clients and their keys with --clients, or listen on 127.0.0.1",
             )
+        if options.grpc_port:
+            with listen(options.host, options.grpc_port):
+                pass  # it is free, which is better known before anything is loaded
         store = ReleaseStore(home.releases, keys=Keyring(home.keys), clock=clock)
         tracks = load_tracks(options.plan, store, {})
         token_key = secret_bytes(home.subject_key)
@@ -124,6 +133,7 @@ def serve(
                 timer=timer,
                 largest_backlog=options.largest_backlog,
                 deadline=options.deadline_seconds,
+                beside=lambda node: grpc_port(options, node),
             )
             log.start(interval=options.checkpoint_seconds)
             # Everything loaded so far stays for good: the collector need not look at it again (a full collection
@@ -154,6 +164,7 @@ class Node:
         timer: Callable[[], float],
         largest_backlog: int = LARGEST_BACKLOG,
         deadline: float = DEADLINE_SECONDS,
+        beside: Callable[[Node], AbstractAsyncContextManager[None]] = lambda node: contextlib.nullcontext(),
     ) -> None:
         self.recorder: Recorder
         self.service: DecisionService
@@ -165,6 +176,8 @@ class Node:
         self._timer = timer
         self._largest_backlog = largest_backlog
         self._deadline = deadline
+        self._beside = beside
+        self.access = access
         routes = Routes(
             log=log,
             control=self.control,
@@ -197,10 +210,27 @@ class Node:
         )
         self.metrics.ready = True
         try:
-            yield
+            async with self._beside(self):
+                yield
         finally:
             self.metrics.ready = False
             await self.recorder.drained()
+
+
+def grpc_port(options: ServerOptions, node: Node) -> AbstractAsyncContextManager[None]:
+    """Return what answers the Open Inference Protocol over gRPC beside HTTP, where that is asked for."""
+    if not options.grpc_port:
+        return contextlib.nullcontext()
+    # Only here: whoever speaks no gRPC need not have it.
+    from aboveboard.serving.oip_grpc import InferenceService, answering, credentials
+
+    tls = None
+    if options.certificate is not None and options.certificate_key is not None:
+        authority = options.client_authority.read_bytes() if options.client_authority else None
+        tls = credentials(options.certificate.read_bytes(), options.certificate_key.read_bytes(), authority)
+    service = InferenceService(lambda: node.service.tracks, node.access, node.metrics)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return answering(service, f"{host}:{options.grpc_port}", tls=tls)
 
 
 class _Uvicorn(uvicorn.Server):
