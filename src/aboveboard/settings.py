@@ -40,6 +40,11 @@ class Home:
         """Journals, tiles, checkpoints and the vault."""
         return self.root / "audit"
 
+    @property
+    def serving(self) -> Path:
+        """What was last put in service over HTTP, one file for each model."""
+        return self.root / "serving"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -12,7 +12,7 @@ from aboveboard.cli.app import json_option, output_of
 from aboveboard.cli.workspace import ORIGIN, Workspace
 
 if TYPE_CHECKING:
-    from aboveboard.serving.deployment import Deployment
+    from aboveboard.serving.server import Served
 
 
 PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -47,6 +47,13 @@ PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--shadow", "shadows", metavar="RELEASE", multiple=True, help="A release that scores, and answers nobody."
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that answer, behind one port: one for each core.",
+)
 @click.option("--origin", default=ORIGIN, show_default=True, help="The audit log's name on its checkpoints.")
 @json_option
 @click.pass_context
@@ -63,6 +70,7 @@ def command(
     challenger: str | None,
     weight: float,
     shadows: tuple[str, ...],
+    workers: int,
     origin: str,
     as_json: bool,
 ) -> None:
@@ -76,13 +84,13 @@ def command(
     out = output_of(as_json)
     workspace = Workspace.of(ctx)
 
-    def ready(url: str, deployment: Deployment) -> None:
+    def ready(url: str, served: Served) -> None:
         # In one write: whoever started this process may read one line and go away.
         out.say(
-            f"[green]✓[/] serving [bold]{escape(deployment.name)}[/] {deployment.digest[:19]} at {url}\n"
+            f"[green]✓[/] serving [bold]{escape(served.name)}[/] {served.digest[:19]} at {url}\n"
             f"  POST {url}/v1/decisions · {url}/openapi.json · {url}/metrics  [dim](Ctrl-C stops)[/]"
         )
-        out.document({"url": url, "model": deployment.name, "release": deployment.digest})
+        out.document({"url": url, "model": served.name, "release": served.digest})
 
     serve(
         workspace.home,
@@ -99,6 +107,7 @@ def command(
             port=port,
             grpc_port=grpc_port,
             origin=origin,
+            workers=workers,
         ),
         actor=workspace.actor,
         clock=workspace.clock,

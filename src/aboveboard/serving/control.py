@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 from collections.abc import Callable
 from typing import Annotated
@@ -11,12 +12,15 @@ import msgspec
 
 from aboveboard.audit import AuditLog, events
 from aboveboard.clock import Clock, timestamp
-from aboveboard.errors import Conflict, NotVerified
+from aboveboard.errors import AboveboardError, Conflict, NotVerified
 from aboveboard.release import ReleaseStore
 from aboveboard.serving.deployment import Deployment, deploy
+from aboveboard.serving.standing import Standing, StandingFile
 from aboveboard.serving.tracks import CHALLENGER, CHAMPION, SHADOW, TrackPlan, Tracks
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+_log = logging.getLogger("aboveboard.serving")
 
 
 class TrackChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,24 +37,70 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrackControl:
-    """The tracks of one server. Changes take turns; readers see the old tracks or the new ones, never a mixture."""
+    """The tracks of one process. Changes take turns; readers see the old tracks or the new ones, never a mixture.
+
+    `started` are the tracks that the server's options name. What was changed since, here or in another process
+    that was started with the same, stands in `file`.
+    """
 
     def __init__(
         self,
-        tracks: Tracks,
+        started: Tracks,
         *,
         store: ReleaseStore,
         log: AuditLog,
         clock: Clock,
+        file: StandingFile,
         switch: Callable[[Tracks], None],
     ) -> None:
-        self.tracks = tracks
+        self.tracks = started
+        self._started = started.plan()
         self._before: Tracks | None = None
+        self._before_plan: TrackPlan | None = None
         self._store = store
         self._log = log
         self._clock = clock
+        self._file = file
         self._switch = switch
         self._turn = threading.Lock()
+        self._complaint = ""
+
+    def resume(self) -> None:
+        """Take up what was in service when a server with the same options stopped; forget it after other options.
+
+        Raises `NotVerified` when that does not hold any more, or the file that says so is damaged.
+        """
+        with self._turn, self._file.turn():
+            standing = self._file.read()
+            if standing is not None and standing.started == self._started:
+                try:
+                    self._follow(standing)
+                except Conflict as error:
+                    raise NotVerified(
+                        f"what was last put in service cannot go on: {error.message}", hint=error.hint
+                    ) from error
+            elif standing is not None:
+                self._file.clear()
+
+    def follow(self) -> None:
+        """Put in service what another process has; what it has logged is not logged again. Blocks.
+
+        What does not hold here stays out, is written to the server's log, and is tried again.
+        """
+        with self._turn:
+            try:
+                self._catch_up()
+                self._complaint = ""
+            except AboveboardError as error:
+                self._file.unread()  # it is tried again
+                if error.message != self._complaint:
+                    self._complaint = error.message
+                    _log.error("the tracks another process put in service do not hold here: %s", error.message)
+
+    @property
+    def behind(self) -> bool:
+        """Tell whether another process has changed the tracks."""
+        return self._file.changed()
 
     def change(self, plan: TrackPlan, *, actor: str) -> Tracks:
         """Verify and load what `plan` names, log it, and put it in service. Blocks; call it off the event loop.
@@ -58,20 +108,21 @@ class TrackControl:
         Raises what verification raises, and `Misuse` for releases that do not belong side by side; then nothing
         has changed.
         """
-        with self._turn:
-            loaded = {deployment.digest: deployment for deployment in self.tracks.deployments()}
-            tracks = load_tracks(plan, self._store, loaded)
+        with self._turn, self._file.turn():
+            self._catch_up()
+            tracks = load_tracks(plan, self._store, self._loaded())
             if tracks.plan() == self.tracks.plan():
                 return self.tracks
             moment = timestamp(self._clock())
-            self._log.append_all(
-                [
-                    events.ReleasePromoted(
-                        time=moment, actor=actor, release=release, track=track, weight=round(weight)
-                    )
-                    for release, track, weight in placed(tracks)
-                ]
-            )
+            with self._file.replaced(Standing(self._started, tracks.plan(), self.tracks.plan())):
+                self._log.append_all(
+                    [
+                        events.ReleasePromoted(
+                            time=moment, actor=actor, release=release, track=track, weight=round(weight)
+                        )
+                        for release, track, weight in placed(tracks)
+                    ]
+                )
             self._put(tracks)
             # What was just loaded stays; the collector need not look at it again.
             gc.freeze()
@@ -80,26 +131,52 @@ class TrackControl:
     def roll_back(self, *, actor: str, reason: str) -> Tracks:
         """Put back, at once, what was in service before the last change: it is still in memory.
 
-        Raises `Conflict` when nothing was before.
+        After a restart it is not, and is verified and loaded first. Raises `Conflict` when nothing was before.
         """
-        with self._turn:
+        with self._turn, self._file.turn():
+            self._catch_up()
             before = self._before
+            if before is None and self._before_plan is not None:
+                before = load_tracks(self._before_plan, self._store, self._loaded())
             if before is None:
                 raise Conflict("there is nothing to go back to", hint="the tracks have not changed since the start")
-            self._log.append(
-                events.ReleaseRolledBack(
-                    time=timestamp(self._clock()),
-                    actor=actor,
-                    release=(self.tracks.challenger or self.tracks.champion).digest,
-                    to_release=before.champion.digest,
-                    reason=reason,
+            with self._file.replaced(Standing(self._started, before.plan(), self.tracks.plan())):
+                self._log.append(
+                    events.ReleaseRolledBack(
+                        time=timestamp(self._clock()),
+                        actor=actor,
+                        release=(self.tracks.challenger or self.tracks.champion).digest,
+                        to_release=before.champion.digest,
+                        reason=reason,
+                    )
                 )
-            )
             self._put(before)
             return before
 
+    def _catch_up(self) -> None:
+        if self._file.changed():
+            standing = self._file.read()
+            if standing is not None and standing.started == self._started:
+                self._follow(standing)
+
+    def _follow(self, standing: Standing) -> None:
+        if standing.tracks != self.tracks.plan():
+            remembered = self._before
+            if remembered is not None and remembered.plan() == standing.tracks:
+                self._put(remembered)  # a rollback is a switch, in every process
+            else:
+                self._put(load_tracks(standing.tracks, self._store, self._loaded()))
+                gc.freeze()
+        self._before_plan = standing.before
+        if self._before is not None and self._before.plan() != standing.before:
+            self._before = None
+
+    def _loaded(self) -> dict[str, Deployment]:
+        return {deployment.digest: deployment for deployment in self.tracks.deployments()}
+
     def _put(self, tracks: Tracks) -> None:
         self._before, self.tracks = self.tracks, tracks
+        self._before_plan = self._before.plan()
         self._switch(tracks)
 
 

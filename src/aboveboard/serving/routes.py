@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -52,6 +52,7 @@ class Routes:
         service: Callable[[], DecisionService],
         recorder: Callable[[], Recorder],
         metrics: Metrics,
+        exposition: Callable[[], Awaitable[bytes]],
         clock: Clock,
         access: Access,
     ) -> None:
@@ -60,7 +61,7 @@ class Routes:
         self._service = service
         self._recorder = recorder
         self._metrics = metrics
-        self._registry = metrics.registry()
+        self._exposition = exposition
         self._clock = clock
         self._access = access
         self._reviews = Reviews(log, clock=clock, read=self._read)
@@ -119,7 +120,7 @@ class Routes:
 
     async def metrics(self, request: Request) -> Response:
         """Answer the counts in the Prometheus text format."""
-        return Response(generate_latest(self._registry), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Response(await self._exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def openapi(self, request: Request) -> Response:
         """Answer the description of this interface."""

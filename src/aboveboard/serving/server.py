@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import gc
@@ -14,20 +15,23 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
 
 import uvicorn
+from prometheus_client.exposition import generate_latest
 from starlette.applications import Starlette
 
 from aboveboard.audit import AuditLog
 from aboveboard.clock import Clock
-from aboveboard.errors import Conflict, Misuse
+from aboveboard.errors import AboveboardError, Conflict, Misuse
 from aboveboard.files import secret_bytes
 from aboveboard.release import Keyring, ReleaseStore
 from aboveboard.serving.access import Access, load_clients
 from aboveboard.serving.control import TrackControl, load_tracks
-from aboveboard.serving.deployment import Deployment
+from aboveboard.serving.gathered import families_of
 from aboveboard.serving.http import DecisionEndpoint
 from aboveboard.serving.lane import LaneProtocol
 from aboveboard.serving.logs import logging_to
@@ -35,13 +39,28 @@ from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.recorder import DEADLINE_SECONDS, LARGEST_BACKLOG, Recorder
 from aboveboard.serving.routes import Routes
 from aboveboard.serving.service import DecisionService
+from aboveboard.serving.sibling import Failed, Line, Ready
+from aboveboard.serving.standing import StandingFile
 from aboveboard.serving.tracks import TrackPlan, Tracks
+from aboveboard.serving.workers import Supervisor
 from aboveboard.settings import Home
 
 BACKLOG = 2048
 CHECKPOINT_SECONDS = 1.0
+MOST_WORKERS = 64
+FOLLOW_SECONDS = 0.1
+"""How often a process looks whether another has changed the tracks."""
 DRAIN_SECONDS = 25
 """A little less than the 30 seconds Kubernetes grants between SIGTERM and SIGKILL."""
+
+
+class Served(NamedTuple):
+    """What a server that is ready has in service."""
+
+    name: str
+    """The model's."""
+    digest: str
+    """The champion's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +95,14 @@ class ServerOptions:
     """How long a decision may wait for the disk before its client is told to ask again."""
     keep_alive_seconds: int = 75
     """How long a connection may be quiet: longer than a load balancer's, so that it is never us who hang up first."""
+    workers: int = 1
+    """How many processes answer, each with a journal of its own: one for each core."""
     lane: bool = True
     """Whether decisions bypass ASGI (see lane.py); off, they are answered by the ASGI application alike."""
 
     def __post_init__(self) -> None:
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise Misuse(f"from 1 to {MOST_WORKERS} workers", hint="one for each core")
         if (self.certificate is None) != (self.certificate_key is None):
             raise Misuse("a certificate and its key go together", hint="name both")
         if self.client_authority is not None and self.certificate is None:
@@ -99,54 +122,129 @@ def serve(
     *,
     actor: str,
     clock: Clock,
-    on_ready: Callable[[str, Deployment], None] = lambda url, deployment: None,
+    on_ready: Callable[[str, Served], None] = lambda url, served: None,
     timer: Callable[[], float] = time.perf_counter,
 ) -> None:
     """Run a decision server until SIGTERM or SIGINT; `on_ready` gets its URL and what it serves.
 
-    Raises `Conflict` where the port is taken, before anything is loaded; `NotFound` or `NotVerified` for a
-    release that is not there or does not hold; `Misuse` for an address that is none, or one that others can reach
-    while no clients are named.
+    With several workers, `clock` and `timer` are functions that another process can import. Raises `Conflict`
+    where the port is taken, before anything is loaded; `NotFound` or `NotVerified` for a release that is not there
+    or does not hold; `Misuse` for an address that is none, or one that others can reach while no clients are named;
+    `WorkerLost` when a worker does not come up any more.
     """
-    records = load_clients(options.clients) if options.clients is not None else None
+
+    def announce(served: Served) -> None:
+        on_ready(url_of(listener, tls=options.certificate is not None), served)
+
+    if options.clients is not None:
+        load_clients(options.clients)
     with logging_to(sys.stderr), listen(options.host, options.port) as listener:
-        access = Access(records, anonymous=actor, timer=timer)
-        if access.open and not is_loopback(listener):
-            raise Misuse(
-                f"{options.host} can be reached by other machines, and no client would have to say who it is",
-                hint="name the clients and their keys with --clients, or listen on 127.0.0.1",
-            )
         if options.grpc_port:
             with listen(options.host, options.grpc_port):
                 pass  # it is free, which is better known before anything is loaded
-        store = ReleaseStore(home.releases, keys=Keyring(home.keys), clock=clock)
-        tracks = load_tracks(options.plan, store, {})
-        token_key = secret_bytes(home.subject_key)
-        with AuditLog.open(home.audit, keys=home.keys, origin=options.origin, clock=clock, writer="server") as log:
-            node = Node(
-                tracks,
-                store,
-                log,
-                access=access,
-                token_key=token_key,
-                clock=clock,
-                timer=timer,
-                largest_backlog=options.largest_backlog,
-                deadline=options.deadline_seconds,
-                beside=lambda node: grpc_port(options, node),
-            )
+        if options.workers == 1:
+            _work(home, options, actor, clock, timer, listener, on_ready=announce)
+            return
+        address = listener.getsockname()
+        listener.close()  # it has shown that nobody else has the port
+        with contextlib.ExitStack() as stack:
+            listeners = [stack.enter_context(share(listener.family, address)) for _ in range(options.workers)]
+            url = url_of(listeners[0], tls=options.certificate is not None)
+            Supervisor(
+                _worker,
+                (home, options, actor, clock, timer),
+                listeners,
+                lambda ready: on_ready(url, Served(ready.model, ready.release)),
+            ).run()
+
+
+def _worker(
+    number: int,
+    listener: socket.socket,
+    connection: Connection,
+    tracks: TrackPlan | None,
+    home: Home,
+    options: ServerOptions,
+    actor: str,
+    clock: Clock,
+    timer: Callable[[], float],
+) -> None:
+    """Be one of several workers, in a process of its own."""
+    # Between the start of the process and the server's own handlers nothing has been accepted yet.
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, signal.SIG_DFL)
+    line = Line(connection)
+    if tracks is not None:
+        options = replace(
+            options,
+            release=tracks.champion,
+            challenger=tracks.challenger,
+            weight=tracks.weight,
+            shadows=tuple(tracks.shadows),
+        )
+    try:
+        with logging_to(sys.stderr), listener:
+            _work(home, options, actor, clock, timer, listener, line=line, publishes=number == 0)
+    except AboveboardError as error:
+        with contextlib.suppress(OSError):
+            line.say(Failed(error))
+        sys.exit(1)
+
+
+def _work(
+    home: Home,
+    options: ServerOptions,
+    actor: str,
+    clock: Clock,
+    timer: Callable[[], float],
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[Served], None] = lambda served: None,
+    line: Line | None = None,
+    publishes: bool = True,
+) -> None:
+    """Load, verify, answer, drain: what one process does."""
+    records = load_clients(options.clients) if options.clients is not None else None
+    access = Access(records, anonymous=actor, timer=timer)
+    if access.open and not is_loopback(listener):
+        raise Misuse(
+            f"{options.host} can be reached by other machines, and no client would have to say who it is",
+            hint="name the clients and their keys with --clients, or listen on 127.0.0.1",
+        )
+    store = ReleaseStore(home.releases, keys=Keyring(home.keys), clock=clock)
+    tracks = load_tracks(options.plan, store, {})
+    token_key = secret_bytes(home.subject_key)
+    with AuditLog.open(home.audit, keys=home.keys, origin=options.origin, clock=clock, writer="server") as log:
+        node = Node(
+            tracks,
+            store,
+            log,
+            file=StandingFile(home.serving, tracks.champion.name),
+            access=access,
+            token_key=token_key,
+            clock=clock,
+            timer=timer,
+            largest_backlog=options.largest_backlog,
+            deadline=options.deadline_seconds,
+            line=line,
+            beside=lambda node: grpc_port(options, node),
+        )
+        if publishes:
             log.start(interval=options.checkpoint_seconds)
-            # Everything loaded so far stays for good: the collector need not look at it again (a full collection
-            # would stop the server for a tenth of a second).
-            gc.collect()
-            gc.freeze()
-            # The loop shares the interpreter with the threads that seal and publish: it must not wait long for it.
-            sys.setswitchinterval(0.001)
-            _Uvicorn(
-                node,
-                options,
-                lambda: on_ready(url_of(listener, tls=options.certificate is not None), tracks.champion),
-            ).run(sockets=[listener])
+        # Everything loaded so far stays for good: the collector need not look at it again (a full collection
+        # would stop the server for a tenth of a second).
+        gc.collect()
+        gc.freeze()
+        # The loop shares the interpreter with the threads that seal and publish: it must not wait long for it.
+        sys.setswitchinterval(0.001)
+
+        def ready() -> None:
+            champion = node.control.tracks.champion
+            if line is not None:
+                line.say(Ready(champion.name, champion.digest, tracks.plan()))
+            on_ready(Served(champion.name, champion.digest))
+
+        _Uvicorn(node, options, ready).run(sockets=[listener])
 
 
 class Node:
@@ -158,18 +256,26 @@ class Node:
         store: ReleaseStore,
         log: AuditLog,
         *,
+        file: StandingFile,
         access: Access,
         token_key: bytes,
         clock: Clock,
         timer: Callable[[], float],
         largest_backlog: int = LARGEST_BACKLOG,
         deadline: float = DEADLINE_SECONDS,
+        line: Line | None = None,
         beside: Callable[[Node], AbstractAsyncContextManager[None]] = lambda node: contextlib.nullcontext(),
     ) -> None:
         self.recorder: Recorder
         self.service: DecisionService
         self.metrics = Metrics(pending=lambda: self.recorder.pending, lag=lambda: self.recorder.lag())
-        self.control = TrackControl(tracks, store=store, log=log, clock=clock, switch=self._switch)
+        self.on_orphaned: Callable[[], None] = lambda: None
+        """Called when the supervisor is gone."""
+        self._registry = self.metrics.registry()
+        self._line = line
+        self._answering = False
+        self.control = TrackControl(tracks, store=store, log=log, clock=clock, file=file, switch=self._switch)
+        self.control.resume()
         self._log = log
         self._token_key = token_key
         self._clock = clock
@@ -184,6 +290,7 @@ class Node:
             service=lambda: self.service,
             recorder=lambda: self.recorder,
             metrics=self.metrics,
+            exposition=self._exposition,
             clock=clock,
             access=access,
         )
@@ -192,7 +299,18 @@ class Node:
         )
 
     def _switch(self, tracks: Tracks) -> None:
-        self.service.tracks = tracks
+        if self._answering:
+            self.service.tracks = tracks
+
+    async def _exposition(self) -> bytes:
+        return await self._line.gathered() if self._line is not None else generate_latest(self._registry)
+
+    async def _follow(self) -> None:
+        """Take over what another process has put in service."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            if self.control.behind:
+                await asyncio.to_thread(self.control.follow)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
@@ -208,13 +326,22 @@ class Node:
             timer=self._timer,
             metrics=self.metrics,
         )
+        self._answering = True
         self.metrics.ready = True
+        following = asyncio.create_task(self._follow())
+        if self._line is not None:
+            self._line.attach(lambda: families_of(self._registry), lambda: self.on_orphaned())
         try:
             async with self._beside(self):
                 yield
         finally:
             self.metrics.ready = False
             await self.recorder.drained()
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+            if self._line is not None:
+                self._line.detach(families_of(self._registry))
 
 
 def grpc_port(options: ServerOptions, node: Node) -> AbstractAsyncContextManager[None]:
@@ -230,7 +357,7 @@ def grpc_port(options: ServerOptions, node: Node) -> AbstractAsyncContextManager
         tls = credentials(options.certificate.read_bytes(), options.certificate_key.read_bytes(), authority)
     service = InferenceService(lambda: node.service.tracks, node.access, node.metrics)
     host = f"[{options.host}]" if ":" in options.host else options.host
-    return answering(service, f"{host}:{options.grpc_port}", tls=tls)
+    return answering(service, f"{host}:{options.grpc_port}", tls=tls, shared=options.workers > 1)
 
 
 class _Uvicorn(uvicorn.Server):
@@ -259,6 +386,7 @@ class _Uvicorn(uvicorn.Server):
         )
         self._node = node
         self._on_ready = on_ready
+        node.on_orphaned = self._end
         try:
             self.config.load()
         except OSError as error:  # ssl.SSLError is one, too
@@ -266,6 +394,9 @@ class _Uvicorn(uvicorn.Server):
                 f"the certificate or its key cannot be used: {error.strerror or error}",
                 hint="give a PEM certificate chain and the key that belongs to it",
             ) from error
+
+    def _end(self) -> None:
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -316,6 +447,24 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
                 raise Misuse(f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another") from error
             raise
         yield listener
+
+
+def share(family: int, address: tuple[str, int]) -> socket.socket:
+    """Return a TCP socket bound beside others of ours: the kernel spreads connections over them by hash.
+
+    One socket that all accept from would not do: whoever is awake takes every connection of a burst. Raises
+    `Conflict` when somebody else has the port.
+    """
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Conflict(f"port {address[1]} cannot be shared: {error.strerror}", hint="choose another") from error
+    return listener
 
 
 def is_loopback(listener: socket.socket) -> bool:

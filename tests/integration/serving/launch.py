@@ -9,12 +9,11 @@ from pathlib import Path
 
 from aboveboard.clock import system_clock
 from aboveboard.errors import AboveboardError
-from aboveboard.serving.deployment import Deployment
-from aboveboard.serving.server import ServerOptions, serve
+from aboveboard.serving.server import Served, ServerOptions, serve
 from aboveboard.settings import Home
 
 
-def announce(url: str, deployment: Deployment) -> None:
+def announce(url: str, served: Served) -> None:
     os.write(1, f"{url}\n".encode())
 
 
