@@ -38,6 +38,9 @@ COMMANDS = {
     "audit": "Checkpoints, proofs, search and fsck of the tamper-evident log.",
     "subject": "Show, export or erase what is held about a person.",
     "witness": "Cosign the checkpoints of other people's logs.",
+    "operator": "Bring the DecisionServices of a cluster to what they say.",
+    "admission": "Answer the API server whether a release may run there.",
+    "crds": "Print the custom resource definitions.",
     "schema": "Print the JSON Schema of model.yaml.",
 }
 

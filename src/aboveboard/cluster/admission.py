@@ -14,7 +14,7 @@ import msgspec
 
 from aboveboard.clock import Clock
 from aboveboard.cluster.context import REGION_LABEL
-from aboveboard.cluster.judgement import RESIDENCY, VERIFIED, Finding, Judgement, Packs, Verify, Wish, judge
+from aboveboard.cluster.judgement import RESIDENCY, VERIFIED, Finding, Judgement, Law, Verify, Wish, judge
 from aboveboard.cluster.naming import RELEASES_ANNOTATION
 from aboveboard.cluster.types import GROUP, DecisionService, load_service
 from aboveboard.errors import AboveboardError, RequestRefused, SpecInvalid
@@ -56,7 +56,7 @@ class Gatekeeper:
     """Answers reviews."""
 
     verify: Verify
-    packs: Packs
+    law: Law
     clock: Clock
     node_regions: Mapping[str, Sequence[str]]
     """Values of the nodes' region label by our name of the region."""
@@ -80,7 +80,7 @@ class Gatekeeper:
             raise RequestRefused("the review holds no object", hint="nothing can be judged")
         if (request.kind.group, request.kind.kind) == (GROUP, "DecisionService"):
             wish = wish_of(load_service(document))
-            return judge(wish, verify=self.verify, packs=self.packs, as_of=self.clock().date())
+            return judge(wish, verify=self.verify, law=self.law, as_of=self.clock().date())
         if (request.kind.group, request.kind.kind) == ("", "Pod"):
             return self._judge_pod(document)
         raise RequestRefused(
@@ -90,7 +90,7 @@ class Gatekeeper:
     def _judge_pod(self, pod: Mapping[str, Any]) -> Judgement:
         wish, loaded = wish_of_pod(pod)
         strays = sorted(loaded - set(wish.releases))
-        judgement = judge(wish, verify=self.verify, packs=self.packs, as_of=self.clock().date())
+        judgement = judge(wish, verify=self.verify, law=self.law, as_of=self.clock().date())
         more = [
             Finding(
                 VERIFIED,

@@ -100,6 +100,12 @@ STATUS: dict[str, Any] = {
         "previous": {"type": "string", "maxLength": 71, "description": "The champion before it, to roll back to."},
         "objects": {"type": "integer", "minimum": 0, "description": "How many objects the service consists of."},
         "readyReplicas": {"type": "integer", "minimum": 0},
+        "inventory": {
+            "type": "array",
+            "description": "What was made for it, in order: apiVersion/kind/name. Removed with it, backwards.",
+            "maxItems": 64,
+            "items": {"type": "string", "maxLength": 400},
+        },
     },
 }
 
@@ -205,7 +211,7 @@ def _definition(
                                 "kind": {"type": "string"},
                                 "metadata": {"type": "object"},
                                 "spec": body,
-                                "status": STATUS,
+                                "status": _status(kind),
                             },
                         }
                     },
@@ -213,3 +219,11 @@ def _definition(
             ],
         },
     }
+
+
+def _status(kind: str) -> dict[str, Any]:
+    """Return the schema of a status: that of a service says more than the conditions."""
+    if kind == "DecisionService":
+        return STATUS
+    common = ("observedGeneration", "conditions")
+    return {**STATUS, "properties": {key: STATUS["properties"][key] for key in common}}

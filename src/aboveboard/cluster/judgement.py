@@ -5,6 +5,8 @@ The same engine and packs as in CI and at approval, applied to the facts inside 
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +14,8 @@ from datetime import date
 import msgspec
 
 from aboveboard.errors import AboveboardError
-from aboveboard.policy import PolicyPack, gate
+from aboveboard.ids import sha256_digest
+from aboveboard.policy import GateVerdict, PolicyPack, gate
 from aboveboard.policy.verdict import Verdict
 from aboveboard.release import VerifiedRelease
 
@@ -38,7 +41,7 @@ class Finding:
     see: str = ""
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.message}" + (f" (see: {self.see})" if self.see else "")
+        return f"{self.rule}: {self.message}" + (f" (see: {self.see})" if self.see and not self.held else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,45 @@ class Wish:
     regions: tuple[str, ...]
 
 
-def judge(wish: Wish, *, verify: Verify, packs: Packs, as_of: date) -> Judgement:
+class Law:
+    """The packs of this process, each read once, and the verdicts they gave.
+
+    The same facts, packs and day give the same verdict again, so that one given is kept: applying the rules takes a
+    third of a second, and thousands of services are looked at. A pack that changes on disk is read at the next start.
+    Threads take turns.
+    """
+
+    def __init__(self, packs: Packs, *, kept: int = 1024) -> None:
+        self._load = packs
+        self._kept = kept
+        self._packs: dict[tuple[str, ...], list[PolicyPack]] = {}
+        self._verdicts: OrderedDict[tuple[str, tuple[str, ...], date], GateVerdict] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def verdict(self, facts: bytes, jurisdictions: Sequence[str], as_of: date) -> GateVerdict:
+        """Return the verdict on the facts in canonical or any other JSON. Raises our errors, and msgspec's."""
+        names = tuple(sorted(set(jurisdictions)))
+        key = sha256_digest(facts), names, as_of
+        with self._turn:
+            verdict = self._verdicts.get(key)
+            if verdict is None:
+                if names not in self._packs:
+                    self._packs[names] = self._load(names)
+                document = msgspec.json.decode(facts, type=dict[str, object])
+                verdict = self._verdicts[key] = gate(document, self._packs[names], as_of)
+                if len(self._verdicts) > self._kept:
+                    self._verdicts.popitem(last=False)
+            return verdict
+
+
+def judge(wish: Wish, *, verify: Verify, law: Law, as_of: date) -> Judgement:
     """Return what holds and what does not. Never raises for what is asked about: an error is a refusal."""
     if not wish.releases:
         return Judgement((Finding(VERIFIED, False, "no release is named"),))
-    return Judgement(tuple(f for digest in wish.releases for f in _judge_release(wish, digest, verify, packs, as_of)))
+    return Judgement(tuple(f for digest in wish.releases for f in _judge_release(wish, digest, verify, law, as_of)))
 
 
-def _judge_release(wish: Wish, digest: str, verify: Verify, packs: Packs, as_of: date) -> list[Finding]:
+def _judge_release(wish: Wish, digest: str, verify: Verify, law: Law, as_of: date) -> list[Finding]:
     short = digest[:19]
     try:
         release = verify(digest)
@@ -103,7 +137,7 @@ def _judge_release(wish: Wish, digest: str, verify: Verify, packs: Packs, as_of:
         _subset(JURISDICTION, "was judged under the law of", digest, wish.jurisdictions, document.jurisdictions),
         _subset(RESIDENCY, "may run in", digest, wish.regions, document.regions),
     ]
-    return [*found, _policy(wish, digest, release, packs, as_of)]
+    return [*found, _policy(wish, digest, release, law, as_of)]
 
 
 def _subset(rule: str, may: str, digest: str, wanted: Sequence[str], allowed: Sequence[str]) -> Finding:
@@ -114,13 +148,12 @@ def _subset(rule: str, may: str, digest: str, wanted: Sequence[str], allowed: Se
     return Finding(rule, bool(wanted) and not missing, message, f"aboveboard release show {digest}")
 
 
-def _policy(wish: Wish, digest: str, release: VerifiedRelease, packs: Packs, as_of: date) -> Finding:
+def _policy(wish: Wish, digest: str, release: VerifiedRelease, law: Law, as_of: date) -> Finding:
     short = digest[:19]
     see = f"aboveboard release show {digest}; aboveboard gate {release.document.run_id} --as-of {as_of}"
     try:
-        facts = msgspec.json.decode(release.files["facts.json"], type=dict[str, object])
-        asked = dict.fromkeys([*release.document.jurisdictions, *wish.jurisdictions])
-        verdict = gate(facts, packs(list(asked)), as_of)
+        asked = [*release.document.jurisdictions, *wish.jurisdictions]
+        verdict = law.verdict(release.files["facts.json"], asked, as_of)
     except (AboveboardError, msgspec.MsgspecError, KeyError) as error:
         return Finding(POLICY, False, f"{short}: the rules could not be applied: {error}", see)
     if verdict.verdict is Verdict.PASS:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aboveboard.cluster import ReconcileContext, desired_objects, load_service
-from aboveboard.cluster.admission import Gatekeeper
-from aboveboard.cluster.judgement import Judgement
+from aboveboard.cluster.admission import Gatekeeper, wish_of
+from aboveboard.cluster.judgement import POLICY, Judgement, Law, judge
 from aboveboard.cluster.releases import ReleaseSource
 from aboveboard.errors import RequestRefused
-from aboveboard.policy import load_packs
+from aboveboard.policy import PolicyPack, load_packs
 from tests.cluster_cases import CONTEXT, document
 from tests.cluster_releases import release
 from tests.release_cases import Bank
@@ -29,7 +30,7 @@ class Case:
         self.champion = release(self.bank)
         self.source = ReleaseSource(root / "releases", self.bank.keys.trust_file, fetch=None, clock=self.bank.time)
         self.gate = Gatekeeper(
-            self.source.verify, load_packs, self.bank.time, {"eu-west": ("eu-west-1",), "eu-central": ("eu-c",)}
+            self.source.verify, Law(load_packs), self.bank.time, {"eu-west": ("eu-west-1",), "eu-central": ("eu-c",)}
         )
 
     def service(self, **spec: Any) -> dict[str, Any]:
@@ -118,18 +119,19 @@ def test_a_verdict_that_says_pass_over_facts_that_do_not(case: Case) -> None:
     assert "aboveboard gate run-02 --as-of 2026-11-21" in message
 
 
-def test_a_law_that_comes_into_force_counts_from_its_day(case: Case) -> None:
-    days: list[str] = []
+def test_the_law_is_that_of_the_day(case: Case) -> None:
+    loaded: list[tuple[str, ...]] = []
 
-    def packs(jurisdictions: Any) -> Any:
-        days.append(case.bank.time().date().isoformat())
+    def packs(jurisdictions: Sequence[str]) -> list[PolicyPack]:
+        loaded.append(tuple(jurisdictions))
         return load_packs(jurisdictions)
 
-    case.gate = replace(case.gate, packs=packs)
-    case.ask(case.service())
-    case.bank.time.forward(days=400)
-    case.ask(case.service())
-    assert days == ["2026-11-21", "2027-12-26"]
+    law = Law(packs, kept=1)
+    wish = wish_of(load_service(case.service()))
+    for day in (date(2026, 11, 21), date(2026, 11, 21), date(2027, 12, 26), date(2026, 11, 21)):
+        (finding,) = judge(wish, verify=case.source.verify, law=law, as_of=day).of(POLICY)
+        assert day.isoformat() in finding.message
+    assert loaded == [("eu", "us")], "packs are read once, whatever is asked"
 
 
 def test_a_jurisdiction_it_was_not_judged_under(case: Case) -> None:

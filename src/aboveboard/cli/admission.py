@@ -1,0 +1,65 @@
+"""`aboveboard admission`: the validating webhook, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aboveboard.cli.app import output_of
+from aboveboard.cli.installation import installation_options, law_of, regions_of, release_source
+from aboveboard.cli.workspace import Workspace
+from aboveboard.errors import Misuse
+
+
+@click.command(name="admission")
+@installation_options
+@click.option(
+    "--certificates",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Where tls.crt and tls.key are, as cert-manager mounts them. They may be renewed there at any time.",
+)
+@click.option(
+    "--self-signed",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Make the certificate there, for this host name, under a root of its own (ca.crt). Several may be given.",
+)
+@click.option("--host", default="0.0.0.0", show_default=True, help="Where to listen.")  # noqa: S104  in a pod
+@click.option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    repository: str,
+    plain_http: bool,
+    trust: Path,
+    extra: tuple[Path, ...],
+    node_regions: tuple[str, ...],
+    certificates: Path,
+    names: tuple[str, ...],
+    host: str,
+    port: int,
+) -> None:
+    """Answer the API server whether a DecisionService or one of its pods may be.
+
+    A release has to be signed and approved, to pass the policy packs under the law of today, and to be meant for the
+    jurisdictions and regions asked for. Whatever cannot be shown is refused. SIGTERM stops.
+    """
+    from aboveboard.cluster.admission import Gatekeeper
+    from aboveboard.cluster.certificates import ensure_self_signed
+    from aboveboard.cluster.webhook import Webhook, WebhookOptions
+
+    out = output_of(as_json=False)
+    workspace = Workspace.of(ctx)
+    source = release_source(workspace, repository, trust, plain_http=plain_http)
+    if names:
+        ensure_self_signed(certificates, names, clock=workspace.clock)
+    gatekeeper = Gatekeeper(source.verify, law_of(extra), workspace.clock, regions_of(node_regions))
+    options = WebhookOptions(certificates / "tls.crt", certificates / "tls.key", host=host, port=port)
+    server = Webhook(gatekeeper, options)
+    out.say(f"[green]✓[/] admission at https://{host}:{port}/validate  [dim](Ctrl-C stops)[/]")
+    server.run()
+    if not server.started:
+        raise Misuse(f"cannot listen on {host}:{port}", hint="choose another port, or stop what uses it")

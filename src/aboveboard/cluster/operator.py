@@ -1,0 +1,305 @@
+"""The operator as a process: kopf watches, the handlers below hand over to the controller, a Lease says who acts.
+
+kopf is imported when the operator is built, never before: everything else in this package works without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from aboveboard.cluster.controller import Controller
+from aboveboard.cluster.election import Election
+from aboveboard.cluster.plan import Key
+from aboveboard.cluster.types import API_VERSION, GROUP, VERSION
+from aboveboard.errors import AboveboardError, Misuse
+
+if TYPE_CHECKING:
+    from aboveboard.cluster.kube import Cluster
+
+FINALIZER = f"{GROUP}/operator"
+PLURAL = "decisionservices"
+
+_log = logging.getLogger("aboveboard.cluster")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorOptions:
+    """How one operator is run. Seconds throughout."""
+
+    namespace: str | None = None
+    """The one namespace it looks after; all of them by default."""
+    resync: float = 600
+    """Between two looks at a settled service: what somebody changed by hand is put right by then."""
+    poll: float = 5
+    """Between two looks at a service whose pods are not ready yet."""
+    retry: float = 10
+    """Until something that failed is tried again; doubled each time, up to `resync`."""
+    silence: float = 300
+    """For which a service may stand differently than the watch last said; then the watch is dead and so are we."""
+    health_host: str = "0.0.0.0"  # noqa: S104  the kubelet asks from outside the pod
+    health_port: int = 8081
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the watch has said, and when: the liveness of the operator."""
+
+    timer: Callable[[], float]
+    versions: dict[str, str] = field(default_factory=dict)
+    """resourceVersion by uid."""
+    last: float = 0
+    behind: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """By uid: a version that the watch has not told us of, and since when it is known."""
+    following: bool = False
+    """Whether this process acts, so that its watch has to be alive."""
+
+    def event(self, uid: str, version: str, *, gone: bool = False) -> None:
+        """Note what the watch said."""
+        self.last = self.timer()
+        if gone:
+            self.versions.pop(uid, None)
+        else:
+            self.versions[uid] = version
+
+    def listed(self, services: list[dict[str, Any]]) -> None:
+        """Compare with a list that was asked for beside the watch."""
+        now = self.timer()
+        behind = {}
+        for service in services:
+            uid, version = service["metadata"]["uid"], service["metadata"]["resourceVersion"]
+            if self.versions.get(uid) == version:
+                continue
+            # Behind since the version last confirmed was overtaken, however often it changed after that.
+            known = self.versions.get(uid, "")
+            before = self.behind.get(uid)
+            behind[uid] = before if before is not None and before[0] == known else (known, now)
+        self.behind = behind
+
+    def silent_for(self) -> float:
+        """Return for how long the watch has owed us an event, in seconds; 0 where it owes none."""
+        return max((self.timer() - since for _, since in self.behind.values()), default=0.0)
+
+
+class Operator:
+    """One process: candidate for the Lease, then the one that acts."""
+
+    def __init__(
+        self,
+        api: Cluster,
+        controller: Controller,
+        election: Election,
+        options: OperatorOptions,
+        *,
+        timer: Callable[[], float],
+    ) -> None:
+        self.seen = Seen(timer)
+        self._api = api
+        self._controller = controller
+        self._election = election
+        self._options = options
+        self._timer = timer
+        self._due: dict[str, float] = {}
+        self._failures: dict[str, int] = defaultdict(int)
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def run(self, stop: asyncio.Event, *, login: Callable[..., Any] | None = None) -> bool:
+        """Act while the Lease is held; return False when it was lost, True when `stop` was set.
+
+        A process that lost the Lease ends, and is started anew as a candidate: nothing of its past can act on.
+        """
+        import kopf
+
+        async with self._health():
+            if not await _first(self._election.won(), stop.wait()):
+                return True
+            self.seen.following = True
+            ended = asyncio.Event()
+            operator = asyncio.create_task(
+                kopf.operator(
+                    registry=self.registry(login),
+                    settings=self.settings(),
+                    clusterwide=self._options.namespace is None,
+                    namespaces=[] if self._options.namespace is None else [self._options.namespace],
+                    stop_flag=ended,
+                )
+            )
+            comparing = asyncio.create_task(self._compare())
+            lost = asyncio.create_task(self._election.lost())
+            stopped = asyncio.create_task(stop.wait())
+            try:
+                await asyncio.wait({operator, lost, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                held = not lost.done()
+                ended.set()
+                for task in (comparing, lost, stopped):
+                    task.cancel()
+                await asyncio.gather(operator, comparing, lost, stopped, return_exceptions=True)
+                if held:
+                    await self._election.give_back()
+            if operator.done() and not operator.cancelled() and (error := operator.exception()) is not None:
+                raise error
+            return held and stop.is_set()
+
+    def settings(self) -> Any:
+        """Return kopf's settings: no state of its own but one annotation, no peering, watches that are renewed."""
+        import kopf
+
+        settings = kopf.OperatorSettings()
+        settings.peering.standalone = True
+        settings.persistence.finalizer = FINALIZER
+        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, key="last-handled")
+        settings.watching.server_timeout = 240
+        settings.watching.client_timeout = 270
+        # Only what the handlers say becomes an event; kopf's own progress would drown it.
+        settings.posting.loggers = False
+        settings.posting.reporting_component = "aboveboard-operator"
+        settings.posting.event_name_prefix = "aboveboard-"
+        settings.scanning.disabled = True
+        # How soon it is noticed that the timer of a service that goes has ended, so that its removal can begin.
+        settings.background.cancellation_polling = 1
+        return settings
+
+    def registry(self, login: Callable[..., Any] | None) -> Any:
+        """Return kopf's handlers."""
+        import kopf
+
+        registry = kopf.OperatorRegistry()
+        where = (GROUP, VERSION, PLURAL)
+        kopf.on.login(registry=registry)(login or _login)
+        kopf.on.event(*where, registry=registry)(self._event)
+        for on in (kopf.on.resume, kopf.on.create, kopf.on.update):
+            on(*where, id="reconcile", registry=registry)(self._changed)
+        kopf.on.delete(*where, id="remove", registry=registry)(self._deleted)
+        interval = self._options.poll
+        kopf.timer(*where, id="resync", interval=interval, initial_delay=interval, registry=registry)(self._timed)
+        return registry
+
+    async def _event(self, event: Mapping[str, Any], **_: Any) -> None:
+        metadata = event["object"]["metadata"]
+        gone = event.get("type") == "DELETED"
+        self.seen.event(metadata["uid"], metadata["resourceVersion"], gone=gone)
+        if gone:
+            for table in (self._due, self._failures, self._turns):
+                table.pop(metadata["uid"], None)
+
+    async def _changed(self, body: Mapping[str, Any], **_: Any) -> None:
+        await self._reconcile(body)
+
+    async def _timed(self, body: Mapping[str, Any], **_: Any) -> None:
+        if self._timer() >= self._due.get(body["metadata"]["uid"], 0):
+            await self._reconcile(body)
+
+    async def _deleted(self, body: Mapping[str, Any], **_: Any) -> None:
+        import kopf
+
+        metadata = body["metadata"]
+        async with self._turns[metadata["uid"]]:
+            try:
+                current = await self._api.get(_key(metadata), metadata["namespace"])
+                if current is not None and current["metadata"]["uid"] == metadata["uid"]:
+                    await self._controller.remove(current)
+            except AboveboardError as error:
+                raise kopf.TemporaryError(error.message, delay=self._options.retry) from error
+
+    async def _reconcile(self, body: Mapping[str, Any]) -> None:
+        """Look at a service as it is now, not as the watch last said; say when to look again."""
+        import kopf
+
+        metadata = body["metadata"]
+        uid = metadata["uid"]
+        async with self._turns[uid]:
+            try:
+                current = await self._api.get(_key(metadata), metadata["namespace"])
+            except AboveboardError as error:
+                self._due[uid] = self._timer() + self._delay(uid)
+                _log.warning("%s: %s", metadata["name"], error.message)
+                return
+            if current is None or current["metadata"]["uid"] != uid or current["metadata"].get("deletionTimestamp"):
+                return
+            current = {**current, "apiVersion": API_VERSION, "kind": "DecisionService"}
+
+            def report(kind: str, reason: str, message: str) -> None:
+                kopf.event(cast("kopf.Body", current), type=kind, reason=reason, message=message[:1000])
+
+            outcome = await self._controller.reconcile(current, report)
+            if outcome.again:
+                wait = self._delay(uid)
+            else:
+                self._failures.pop(uid, None)
+                # Not all at once: several thousand services are spread over the time between two looks.
+                jitter = random.uniform(0.8, 1.0)  # noqa: S311  nothing secret
+                wait = self._options.resync * jitter if outcome.settled else self._options.poll
+            self._due[uid] = self._timer() + wait
+
+    def _delay(self, uid: str) -> float:
+        self._failures[uid] += 1
+        return float(min(self._options.retry * 2 ** min(self._failures[uid] - 1, 20), self._options.resync))
+
+    async def _compare(self) -> None:
+        """Ask beside the watch what there is: a watch can fall silent without an error."""
+        while True:
+            await asyncio.sleep(self._options.silence / 3)
+            try:
+                services = await self._api.services()
+            except AboveboardError as error:
+                _log.warning("the services could not be listed: %s", error.message)
+                continue
+            namespace = self._options.namespace
+            self.seen.listed([s for s in services if namespace in (None, s["metadata"]["namespace"])])
+
+    @contextlib.asynccontextmanager
+    async def _health(self) -> Any:
+        """Answer the kubelet: alive while the watch owes us nothing, ready always (a candidate is ready, too)."""
+        from aiohttp import web
+
+        async def alive(_: web.Request) -> web.Response:
+            silent = self.seen.silent_for()
+            document = {
+                "acting": self.seen.following,
+                "seconds_since_last_event": round(self._timer() - self.seen.last, 1) if self.seen.last else None,
+                "seconds_the_watch_is_behind": round(silent, 1),
+            }
+            return web.json_response(document, status=200 if silent <= self._options.silence else 503)
+
+        application = web.Application()
+        application.add_routes([web.get("/livez", alive), web.get("/readyz", alive)])
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._options.health_host, self._options.health_port).start()
+            yield
+        except OSError as error:
+            raise Misuse(
+                f"cannot listen on port {self._options.health_port}: {error}", hint="choose another"
+            ) from error
+        finally:
+            await runner.cleanup()
+
+
+def _key(metadata: Mapping[str, Any]) -> Key:
+    return Key(API_VERSION, "DecisionService", metadata["name"])
+
+
+def _login(**kwargs: Any) -> Any:
+    """Log kopf in as the pod's account, else as the kubeconfig says."""
+    import kopf
+
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+
+async def _first(wanted: Any, other: Any) -> bool:
+    """Wait for one of two; tell whether it was the one wanted."""
+    tasks = [asyncio.create_task(wanted), asyncio.create_task(other)]
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    return tasks[0] in done
