@@ -9,9 +9,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from aboveboard.models import Encoding
+from aboveboard.serving.bins import FeatureBins
 
 LATENCY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds. 0.1 is the service level most models declare."""
@@ -47,9 +52,9 @@ class Histogram:
 class ReleaseCounts:
     """The counts of one release on one track."""
 
-    __slots__ = ("groups", "model", "outcomes", "release", "scores", "track")
+    __slots__ = ("bins", "groups", "model", "outcomes", "release", "scores", "track")
 
-    def __init__(self, model: str, release: str, track: str) -> None:
+    def __init__(self, model: str, release: str, track: str, encoding: Encoding | None) -> None:
         self.model = model
         self.release = release
         self.track = track
@@ -57,6 +62,7 @@ class ReleaseCounts:
         self.groups: dict[tuple[str, str, str], int] = {}
         """By attribute, group, outcome."""
         self.scores = Histogram(SCORE_BOUNDS)
+        self.bins = FeatureBins(encoding) if encoding is not None else None
 
     def decided(self, outcome: str, score: float, attributes: Sequence[str], groups: Sequence[str]) -> None:
         """Count one decision, once for itself and once for each protected attribute."""
@@ -65,6 +71,11 @@ class ReleaseCounts:
         for attribute, group in zip(attributes, groups, strict=True):
             key = (attribute, group, outcome)
             self.groups[key] = self.groups.get(key, 0) + 1
+
+    def looked_like(self, row: NDArray[np.float64]) -> None:
+        """Count one row, shape (width,), by the bins its values fall into."""
+        if self.bins is not None:
+            self.bins.add(row)
 
 
 class Metrics(Collector):
@@ -82,12 +93,15 @@ class Metrics(Collector):
         self._pending = pending
         self._lag = lag
 
-    def of_release(self, model: str, release: str, track: str) -> ReleaseCounts:
-        """Return the counts of a release on a track; they outlive a reload."""
+    def of_release(self, model: str, release: str, track: str, encoding: Encoding | None = None) -> ReleaseCounts:
+        """Return the counts of a release on a track; they outlive a reload.
+
+        With the `encoding` of its rows, they are counted by bin, too.
+        """
         key = (model, release, track)
         counts = self._releases.get(key)
         if counts is None:
-            counts = self._releases[key] = ReleaseCounts(model, release, track)
+            counts = self._releases[key] = ReleaseCounts(model, release, track, encoding)
         return counts
 
     def refuse(self, code: str) -> None:
@@ -189,6 +203,11 @@ class Metrics(Collector):
             "Calibrated probability of the favourable outcome, by release and track",
             labels=labels,
         )
+        features = CounterMetricFamily(
+            "aboveboard_feature_values",
+            "Decisions made, by feature and the bin its value falls into; the bins follow from the release",
+            labels=[*labels, "feature", "bin"],
+        )
         for counts in self._releases.values():
             who = [counts.model, counts.release, counts.track]
             for outcome, count in counts.outcomes.items():
@@ -196,6 +215,9 @@ class Metrics(Collector):
             for key, count in counts.groups.items():
                 groups.add_metric([*who, *key], count)
             scores.add_metric(who, counts.scores.buckets(), counts.scores.total)
+            for feature, label, count in counts.bins.counts() if counts.bins is not None else ():
+                features.add_metric([*who, feature, label], count)
         yield decisions
         yield groups
         yield scores
+        yield features

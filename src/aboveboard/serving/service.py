@@ -117,7 +117,7 @@ class DecisionService:
         decided = timer()
         moment = self._clock()
         decision_id = new_id("dec", moment)
-        counts = metrics.of_release(deployment.name, deployment.digest, track)
+        counts = metrics.of_release(deployment.name, deployment.digest, track, deployment.model.encoding)
 
         def settled(result: Acknowledgement | AboveboardError) -> None:
             nonlocal reply
@@ -128,6 +128,7 @@ class DecisionService:
                     reply = _unheard
                 return
             counts.decided(decision.outcome, decision.score, deployment.attributes, groups)
+            counts.looked_like(row)
             metrics.timed(started, read, decided, timer())
             reply(
                 Answer(
