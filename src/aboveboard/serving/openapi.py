@@ -11,7 +11,7 @@ from aboveboard import __version__
 from aboveboard.serving.cohort import Cohort
 from aboveboard.serving.control import Rollback, TrackChange
 from aboveboard.serving.notice import Notice
-from aboveboard.serving.oip import InferenceRequest, InferenceResponse
+from aboveboard.serving.oip import BINARY_TYPE, ErrorDocument, InferenceRequest, InferenceResponse
 from aboveboard.serving.outcomes import OutcomeReport
 from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument
 from aboveboard.serving.requests import Batch, DecisionRequest
@@ -38,6 +38,7 @@ def document() -> dict[str, Any]:
         Rollback,
         InferenceRequest,
         InferenceResponse,
+        ErrorDocument,
         ProblemDocument,
     )
     _, schemas = msgspec.json.schema_components(
@@ -125,19 +126,17 @@ def document() -> dict[str, Any]:
             "/problems/{code}": {
                 "get": _operation("problem", "What a code means", None, 200, "ProblemDocument", [_path("code")])
             },
-            "/v2": {"get": _operation("serverMetadata", "Inference protocol: the server", None, 200, None)},
-            "/v2/health/live": {"get": _operation("serverLive", "Inference protocol: alive", None, 200, None)},
-            "/v2/health/ready": {"get": _operation("serverReady", "Inference protocol: ready", None, 200, None)},
-            "/v2/models": {"get": _operation("models", "Inference protocol: the models", None, 200, None)},
+            "/v2": {"get": _v2("serverMetadata", "the server")},
+            "/v2/health/live": {"get": _v2("serverLive", "alive")},
+            "/v2/health/ready": {"get": _v2("serverReady", "ready")},
+            "/v2/models": {"get": _v2("models", "the models")},
             **{
                 f"/v2/models/{{name}}{version}{path}": {
-                    method: _operation(
+                    method: _v2(
                         identifier + ("Version" if version else ""),
-                        f"Inference protocol: {what}",
-                        "InferenceRequest" if method == "post" else None,
-                        200,
-                        "InferenceResponse" if method == "post" else None,
+                        what,
                         [_path("name"), *([_path("version")] if version else [])],
+                        infers=method == "post",
                     )
                 }
                 for version in ("", "/versions/{version}")
@@ -189,4 +188,20 @@ def _operation(
     if request:
         content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{request}"}}}
         operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _v2(
+    identifier: str, what: str, parameters: list[dict[str, Any]] | None = None, *, infers: bool = False
+) -> dict[str, Any]:
+    """Return an operation of the Open Inference Protocol, which has errors of its own and a binary form."""
+    request, answer = ("InferenceRequest", "InferenceResponse") if infers else (None, None)
+    operation = _operation(identifier, f"Inference protocol: {what}", request, 200, answer, parameters)
+    operation["responses"]["default"] = {
+        "description": "What is wrong, in words",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorDocument"}}},
+    }
+    if infers:
+        # JSON and then the data; the header Inference-Header-Content-Length says where the one ends.
+        operation["responses"]["200"]["content"][BINARY_TYPE.decode()] = {}
     return operation

@@ -7,6 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,9 @@ import tritonclient.http
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
+from aboveboard.errors import Misuse
+from aboveboard.serving.access import new_key
+from aboveboard.serving.server import ServerOptions
 from aboveboard.settings import Home
 from tests.integration.serving.process import Released, Server, launch, running
 
@@ -266,8 +271,6 @@ def test_refuses_over_grpc_what_it_refuses_over_http(both: Both, features: list[
 def test_a_key_is_asked_for_over_grpc_too(
     released: Released, home: Home, tmp_path: Path, features: list[dict[str, int]]
 ) -> None:
-    from aboveboard.serving.access import new_key
-
     keys = {role: new_key() for role in ("decide", "read")}
     records = [{"name": role, "key_sha256": digest, "roles": [role]} for role, (_, digest) in keys.items()]
     clients = tmp_path / "clients.json"
@@ -298,6 +301,51 @@ def test_a_grpc_port_in_use_is_said_before_anything_is_loaded(released: Released
     assert process.returncode == 3
     assert json.loads(errors)["code"] == "conflict"
     assert f"port {port} " in errors
+
+
+def test_what_is_accepted_over_grpc_is_answered_when_the_server_stops(
+    released: Released, home: Home, features: list[dict[str, int]], scores: list[float]
+) -> None:
+    port = free_port()
+    outcomes: list[Any] = []
+    with running(home, release=released.digests[0], grpc_port=port) as server:
+        channel = tritonclient.grpc.grpc.insecure_channel(f"127.0.0.1:{port}")
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        answered = stub.ModelInfer(request(features))
+
+        def ask() -> None:
+            while True:
+                try:
+                    outcomes.append(stub.ModelInfer(request(features)))
+                except tritonclient.grpc.grpc.RpcError as error:
+                    outcomes.append(error.code().name)
+                    return
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        assert server.stop() == 0
+        for thread in threads:
+            thread.join(timeout=10)
+        channel.close()
+    answers = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+    assert len(answers) > 10
+    assert all(answer.outputs == answered.outputs for answer in answers)
+    # Refused because it came too late: grpcio says CANCELLED to what arrives in the very moment it stops reading.
+    refused = outcomes.count("UNAVAILABLE") + outcomes.count("CANCELLED")
+    assert refused == len(outcomes) - len(answers) == 4
+
+
+def test_grpc_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = "import sys, aboveboard.serving.server; print('grpc' in sys.modules or 'google' in sys.modules)"
+    finished = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == "False"
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    assert ServerOptions("credit-default").grpc_port == 0
+    with pytest.raises(Misuse, match="grpcio") as refused:
+        ServerOptions("credit-default", grpc_port=9000)
+    assert refused.value.hint == "pip install 'aboveboard[grpc]'"
 
 
 @pytest.fixture(scope="module")

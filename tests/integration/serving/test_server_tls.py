@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
 from datetime import timedelta
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
+import tritonclient.grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from tritonclient.utils import InferenceServerException
 
 from aboveboard.clock import system_clock
 from aboveboard.errors import Misuse
@@ -99,6 +102,31 @@ def test_clients_need_a_certificate_where_an_authority_is_named(
                 httpx.Client(base_url=server.url, verify=context(certificates, stranger), timeout=10) as client,
             ):
                 client.get("/livez")
+
+
+def test_grpc_asks_for_the_same_certificates(released: Released, home: Home, certificates: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mutual = options(certificates, client_authority=str(certificates / "authority.pem"), grpc_port=port)
+    authority = str(certificates / "authority.pem")
+    with running(home, release=released.digests[0], **mutual):
+        known = tritonclient.grpc.InferenceServerClient(
+            f"127.0.0.1:{port}",
+            ssl=True,
+            root_certificates=authority,
+            private_key=str(certificates / "client.key"),
+            certificate_chain=str(certificates / "client.pem"),
+        )
+        assert known.is_server_ready()
+        known.close()
+        for stranger in (
+            tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}", ssl=True, root_certificates=authority),
+            tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}"),
+        ):
+            with pytest.raises(InferenceServerException, match="UNAVAILABLE"):
+                stranger.is_server_ready()
+            stranger.close()
 
 
 def test_a_certificate_that_cannot_be_used_is_said_to_be_so(
