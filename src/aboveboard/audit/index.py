@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -24,6 +25,9 @@ from aboveboard.db import Database
 from aboveboard.errors import Misuse, NotVerified
 
 _ROUND = 20_000
+_COLUMNS = ("leaf", "key_id", "kind", "time", "decision_id", "release", "outcome")
+# Handed to the driver as it is: by the thousand, rows of the toolkit cost more than the rest of the work.
+_INSERT = f"INSERT INTO entry ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _NOTHING = {"kind": None, "time": None, "decision_id": None, "release": None, "outcome": None}
 
 
@@ -193,7 +197,8 @@ class Index:
             if connection.execute(select(tables.tree.c.indexed).with_for_update()).scalar() != start:
                 return  # another process was faster
             self._intern(connection, rows)
-            connection.execute(insert(tables.entry), rows)
+            values = list(map(itemgetter(*_COLUMNS), rows))
+            connection.exec_driver_sql(self._database.sql(_INSERT), values)
             if mentions:
                 connection.execute(insert(tables.mention), mentions)
             connection.execute(update(tables.tree).values(indexed=end))

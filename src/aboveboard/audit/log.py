@@ -503,6 +503,7 @@ class AuditLog:
             try:
                 self.publish()
                 self.run_due_erasures()
+                self._vault.check_remembered()  # an idle process, too, lets go of an erased person's key
                 self._vault.database.tidy()
                 self._database.tidy()
                 self.publish_failure = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-VAULT_HEAD = "vault_0001"
+VAULT_HEAD = "vault_0002"
 LOG_HEAD = "log_0001"
 
 vault_metadata = MetaData()
@@ -36,6 +36,9 @@ subject_key = Table(
     Column("wrapped", LargeBinary),
 )
 """One key per person, month and retention period; the log's own keys stand under `@log`."""
+
+generation = Table("generation", vault_metadata, Column("id", Integer, primary_key=True), Column("value", BigInteger))
+"""One row: how often keys were destroyed or wrapped anew. Keys remembered from an earlier generation are not used."""
 
 erasure = Table(
     "erasure",

@@ -9,6 +9,7 @@ that what the law no longer protects can go while the rest stays.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +18,11 @@ from typing import NamedTuple, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from aboveboard.audit.kek import KEY_BYTES, KeyEncryptionKey
-from aboveboard.audit.tables import MIGRATIONS, VAULT_HEAD, erasure_key, subject_key, vault_key
+from aboveboard.audit.key_cache import KeyCache
+from aboveboard.audit.tables import MIGRATIONS, VAULT_HEAD, erasure_key, generation, subject_key, vault_key
 from aboveboard.clock import Clock, timestamp
 from aboveboard.db import Database
 from aboveboard.errors import NotVerified
@@ -31,7 +32,21 @@ LOG = "@log"
 
 _KEY_ID_BYTES = 16
 _CHUNK = 400
-_NEWEST_VAULT_KEY = select(func.max(vault_key.c.id))
+_REMEMBERED = 16_384
+# Fixed statements for the commit path: building and compiling them anew took longer than all the rest of a group.
+_GENERATION = "SELECT value FROM generation"
+_FIND = "SELECT key_id, vault_key, wrapped FROM subject_key WHERE subject = ? AND epoch = ? AND retention = ?"
+_FIND_ALL = (
+    "SELECT subject, epoch, retention, key_id, vault_key, wrapped"
+    " FROM unnest(?::text[], ?::text[], ?::text[]) AS wanted (subject, epoch, retention)"
+    " JOIN subject_key USING (subject, epoch, retention)"
+)
+_FIND_ID = "SELECT key_id, vault_key, wrapped FROM subject_key WHERE key_id = ?"
+_FIND_IDS = "SELECT key_id, vault_key, wrapped FROM subject_key WHERE key_id = ANY(?::bytea[])"
+_INSERT = (
+    "INSERT INTO subject_key (key_id, subject, epoch, retention, vault_key, wrapped) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO NOTHING"
+)
 T = TypeVar("T")
 
 
@@ -68,6 +83,9 @@ class Vault:
         self._clock = clock
         self._wrapping: dict[int, AESGCM] = {}
         self._current = 0
+        self._remembered: KeyCache[Name] = KeyCache(_REMEMBERED)
+        self._generation: int | None = None
+        self._checking = threading.Lock()
         self._load_vault_keys()
 
     @classmethod
@@ -84,7 +102,8 @@ class Vault:
         return cls(database, kek, clock)
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database and let go of all keys."""
+        self._remembered.clear()
         self.database.close()
 
     @contextmanager
@@ -102,25 +121,52 @@ class Vault:
     # -- using keys
 
     def keys_for(self, names: Iterable[Name]) -> dict[Name, SubjectKey]:
-        """Return the key of every name, making the missing ones durably first; call it while `sealing`."""
-        wanted = list(dict.fromkeys(names))
-        with self.database.reading() as connection:
-            found = self._select(connection, wanted)
-        missing = [name for name in wanted if name not in found]
+        """Return the key of every name, making the missing ones durably first; call it while `sealing`.
+
+        Keys seen before come from memory: nobody can be erased while we are `sealing`, and that nobody was since
+        they were put there, `check_remembered` makes sure.
+        """
+        self.check_remembered()
+        found: dict[Name, SubjectKey] = {}
+        missing: list[Name] = []
+        for name in dict.fromkeys(names):
+            if (known := self._remembered.get(name)) is not None:
+                found[name] = SubjectKey(known[0], AESGCM(known[1]))
+            else:
+                missing.append(name)
         if missing:
-            found.update(self._make(missing))
+            stored = self._find(missing)
+            unseen = [name for name in missing if name not in stored]
+            if unseen:
+                stored.update(self._make(unseen))
+            for name, (key_id, key) in stored.items():
+                self._remembered.put(name, key_id, key)
+                found[name] = SubjectKey(key_id, AESGCM(key))
         return found
+
+    def check_remembered(self) -> None:
+        """Forget all keys in memory if any key was destroyed or wrapped anew since they came there.
+
+        Raises `NotVerified` when another process has rotated to a key-encryption key that we do not have.
+        """
+        with self._checking, self.database.driver() as connection:
+            present = int(connection.execute(_GENERATION).fetchone()[0])
+            if present != self._generation:
+                self._generation = None
+                self._remembered.clear()
+                self._load_vault_keys()
+                self._generation = present
 
     def keys_by_id(self, key_ids: Iterable[bytes]) -> dict[bytes, SubjectKey]:
         """Return the keys that still exist among `key_ids`."""
-        found: dict[bytes, SubjectKey] = {}
-        columns = subject_key.c
-        with self.database.reading() as connection:
-            for chunk in _chunks(list(dict.fromkeys(key_ids))):
-                query = select(columns.key_id, columns.vault_key, columns.wrapped).where(columns.key_id.in_(chunk))
-                for key_id, wrapping, wrapped in connection.execute(query):
-                    found[key_id] = self._unwrap(key_id, wrapping, wrapped)
-        return found
+        wanted = list(dict.fromkeys(key_ids))
+        with self.database.driver() as connection:
+            if self.database.dialect == "postgresql":
+                rows = connection.execute(self.database.sql(_FIND_IDS), [wanted]).fetchall()
+            else:
+                every = (connection.execute(_FIND_ID, (key_id,)).fetchone() for key_id in wanted)
+                rows = [row for row in every if row is not None]
+        return {row[0]: self._unwrap(*row) for row in rows}
 
     def ids_of(self, subject: str) -> list[bytes]:
         """Return the ids of the keys a person has, oldest month first."""
@@ -152,6 +198,7 @@ class Vault:
 
     def destroy(self, connection: Connection, key_ids: Sequence[bytes]) -> None:
         """Delete keys for good, inside the caller's transaction and while `erasing`."""
+        self._begin_generation(connection)
         for chunk in _chunks(key_ids):
             connection.execute(delete(subject_key).where(subject_key.c.key_id.in_(chunk)))
 
@@ -164,30 +211,33 @@ class Vault:
         vault keys are deleted, so copies of the vault made before are of no use without the old wrapped keys in them.
         """
         new = kek or self._kek
-        with self.erasing(), self.database.writing() as connection:
-            old_id = self._current
-            fresh = os.urandom(KEY_BYTES)
-            new_id = (connection.execute(select(func.max(vault_key.c.id))).scalar() or 0) + 1
-            connection.execute(insert(vault_key).values(self._vault_row(new_id, new, fresh)))
-            cipher, count = AESGCM(fresh), 0
-            columns = subject_key.c
-            while rows := connection.execute(
-                select(columns.key_id, columns.vault_key, columns.wrapped)
-                .where(columns.vault_key != new_id)
-                .limit(1000)
-            ).all():
-                for key_id, wrapping, wrapped in rows:
-                    plain = self._open_key(key_id, wrapping, wrapped)
-                    connection.execute(
-                        update(subject_key)
-                        .where(columns.key_id == key_id)
-                        .values(vault_key=new_id, wrapped=_wrap(cipher, key_id, plain))
-                    )
-                count += len(rows)
-            connection.execute(delete(vault_key).where(vault_key.c.id != new_id))
+        with self.erasing(), self._checking:
+            with self.database.writing() as connection:
+                self._begin_generation(connection)
+                old_id = self._current
+                fresh = os.urandom(KEY_BYTES)
+                new_id = (connection.execute(select(func.max(vault_key.c.id))).scalar() or 0) + 1
+                connection.execute(insert(vault_key).values(self._vault_row(new_id, new, fresh)))
+                cipher, count = AESGCM(fresh), 0
+                columns = subject_key.c
+                while rows := connection.execute(
+                    select(columns.key_id, columns.vault_key, columns.wrapped)
+                    .where(columns.vault_key != new_id)
+                    .limit(1000)
+                ).all():
+                    for key_id, wrapping, wrapped in rows:
+                        plain = self._open_key(key_id, wrapping, wrapped)
+                        connection.execute(
+                            update(subject_key)
+                            .where(columns.key_id == key_id)
+                            .values(vault_key=new_id, wrapped=_wrap(cipher, key_id, plain))
+                        )
+                    count += len(rows)
+                connection.execute(delete(vault_key).where(vault_key.c.id != new_id))
+            # Still alone: nobody may take the new vault keys for those of a stranger in between.
+            self._kek = new
+            self._load_vault_keys()
         self.database.forget_deleted()
-        self._kek = new
-        self._load_vault_keys()
         return f"vault-key-{old_id}", f"vault-key-{new_id} ({new.provider} {new.reference})", count
 
     # -- inside
@@ -227,61 +277,43 @@ class Vault:
             "created": timestamp(self._clock()),
         }
 
-    def _select(self, connection: Connection, names: Sequence[Name]) -> dict[Name, SubjectKey]:
-        columns = subject_key.c
-        found: dict[Name, SubjectKey] = {}
-        for chunk in _chunks(names):
-            query = select(
-                columns.subject, columns.epoch, columns.retention, columns.key_id, columns.vault_key, columns.wrapped
-            )
-            if len(chunk) == 1:
-                query = query.where(
-                    columns.subject == chunk[0].subject,
-                    columns.epoch == chunk[0].epoch,
-                    columns.retention == chunk[0].retention,
-                )
-            else:
-                query = query.where(tuple_(columns.subject, columns.epoch, columns.retention).in_(chunk))
-            for subject, epoch, retention, key_id, wrapping, wrapped in connection.execute(query):
-                found[Name(subject, epoch, retention)] = self._unwrap(key_id, wrapping, wrapped)
-        return found
+    def _begin_generation(self, connection: Connection) -> None:
+        """Make every process forget the keys it remembers, once the caller's transaction is committed."""
+        self._remembered.clear()
+        connection.execute(update(generation).values(value=generation.c.value + 1))
 
-    def _make(self, names: Sequence[Name]) -> dict[Name, SubjectKey]:
+    def _find(self, names: Sequence[Name]) -> dict[Name, tuple[bytes, bytes]]:
+        """Return id and key of those names that have one."""
+        with self.database.driver() as connection:
+            if self.database.dialect == "postgresql":
+                statement, columns = (
+                    self.database.sql(_FIND_ALL),
+                    [list(column) for column in zip(*names, strict=True)],
+                )
+                rows = connection.execute(statement, columns).fetchall()
+                stored = {Name(*row[:3]): row[3:] for row in rows}
+            else:
+                every = ((name, connection.execute(_FIND, name).fetchone()) for name in names)
+                stored = {name: row for name, row in every if row is not None}
+        return {name: (row[0], self._open_key(*row)) for name, row in stored.items()}
+
+    def _make(self, names: Sequence[Name]) -> dict[Name, tuple[bytes, bytes]]:
         """Insert keys for `names` in one transaction; where another process was first, use its key."""
         # Ids begin with the time, so that new ones go to the end of every index, and end in 80 random bits.
         born = int(self._clock().timestamp() * 1000).to_bytes(6, "big")
-        width = _KEY_ID_BYTES - len(born) + KEY_BYTES
-        random = os.urandom(len(names) * width)
-        rows, made = [], {}
-        with self.database.reading() as connection:
-            newest = connection.execute(_NEWEST_VAULT_KEY).scalar()
-        if newest != self._current:  # another process has rotated; it cannot again while we hold `sealing`
-            self._load_vault_keys()
+        width = _KEY_ID_BYTES - len(born)
         wrapping, cipher = self._current, self._wrapping[self._current]
+        random = os.urandom(len(names) * (width + KEY_BYTES))
+        made, rows = {}, []
         for position, name in enumerate(names):
-            start = position * width
-            key_id, key = (
-                born + random[start : start + width - KEY_BYTES],
-                random[start + width - KEY_BYTES : start + width],
-            )
-            made[name] = SubjectKey(key_id, AESGCM(key))
-            subject, epoch, retention = name
-            rows.append(
-                {
-                    "key_id": key_id,
-                    "subject": subject,
-                    "epoch": epoch,
-                    "retention": retention,
-                    "vault_key": wrapping,
-                    "wrapped": _wrap(cipher, key_id, key),
-                }
-            )
-        build = postgresql.insert if self.database.dialect == "postgresql" else sqlite.insert
+            start = position * (width + KEY_BYTES)
+            key_id = born + random[start : start + width]
+            key = random[start + width : start + width + KEY_BYTES]
+            made[name] = (key_id, key)
+            rows.append((key_id, *name, wrapping, _wrap(cipher, key_id, key)))
         with self.database.writing() as connection:
-            result = connection.execute(build(subject_key).on_conflict_do_nothing(), rows)
-            if result.rowcount == len(names):
-                return made
-            return self._select(connection, names)
+            inserted = connection.exec_driver_sql(self.database.sql(_INSERT), rows).rowcount
+        return made if inserted == len(names) else self._find(names)
 
     def _unwrap(self, key_id: bytes, wrapping: int, wrapped: bytes) -> SubjectKey:
         return SubjectKey(key_id, AESGCM(self._open_key(key_id, wrapping, wrapped)))
