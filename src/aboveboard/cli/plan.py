@@ -9,7 +9,6 @@ from rich.markup import escape
 
 from aboveboard.cli.app import json_option, output_of
 
-
 _COLUMNS = (
     "region",
     "peak/s#",

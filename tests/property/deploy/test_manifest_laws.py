@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from aboveboard.deploy.manifests import to_yaml
 
-AWKWARD = "no|On|y|~|null|1e3|1_000|0x1F|0o17|017|12:30:45|2026-11-21|=|<<|.nan|- a|a: b|{a}|[a]|%a|@a|`a`|!a|&a|*a|'|\""
+AWKWARD = "no|y|~|null|1e3|1_000|0x1F|0o17|017|12:30:45|2026-11-21|=|<<|.nan|- a|a: b|{a}|[a]|%a|@a|`a`|!a|&a|*a|'|\""
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
     [*AWKWARD.split("|"), "a\nb", " a\nb\n", "a\n\n", "\n", "|"]
 )
