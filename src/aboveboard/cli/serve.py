@@ -33,6 +33,11 @@ PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
     type=click.Path(path_type=Path, dir_okay=False),
     help="API keys and roles; without it, only this machine is answered.",
 )
+@click.option(
+    "--identity",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="An identity provider, and what its tokens allow (OpenID Connect).",
+)
 @click.option("--certificate", type=PEM, help="The server's certificate chain; with it, only TLS is spoken.")
 @click.option("--certificate-key", type=PEM, help="The key that belongs to it.")
 @click.option("--client-authority", type=PEM, help="Whose certificates clients must have: mutual TLS.")
@@ -64,6 +69,7 @@ def command(
     port: int,
     grpc_port: int,
     clients: Path | None,
+    identity: Path | None,
     certificate: Path | None,
     certificate_key: Path | None,
     client_authority: Path | None,
@@ -100,6 +106,7 @@ def command(
             weight=weight,
             shadows=shadows,
             clients=clients,
+            identity=identity,
             certificate=certificate,
             certificate_key=certificate_key,
             client_authority=client_authority,

@@ -1,4 +1,4 @@
-"""Who may ask what: API keys with roles, and how many requests a second each client may send."""
+"""Who may ask what: API keys and tokens with roles, and how many requests a second each client may send."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Protocol
 
 import msgspec
 
@@ -92,12 +92,31 @@ class Client:
         self._level -= 1
 
 
-class Access:
-    """The clients of one server; with none configured, whoever reaches it (the server then stays on loopback)."""
+class BelievesTokens(Protocol):
+    """Who knows whom a token of an identity provider stands for: `identity.Tokens`."""
 
-    def __init__(self, records: list[ClientRecord] | None, *, anonymous: str, timer: Callable[[], float]) -> None:
+    def client(self, token: bytes) -> Client:
+        """Return who it is. Raises `NotAuthenticated`."""
+        ...
+
+
+class Access:
+    """The clients of one server; with none configured, whoever reaches it (the server then stays on loopback).
+
+    With `tokens`, what is no API key is taken for a token of an identity provider.
+    """
+
+    def __init__(
+        self,
+        records: list[ClientRecord] | None,
+        *,
+        anonymous: str,
+        timer: Callable[[], float],
+        tokens: BelievesTokens | None = None,
+    ) -> None:
         self._timer = timer
-        self._anonymous = Client(anonymous, frozenset(Role), None) if records is None else None
+        self._tokens = tokens
+        self._anonymous = Client(anonymous, frozenset(Role), None) if records is None and tokens is None else None
         self._clients: Mapping[bytes, Client] = {
             bytes.fromhex(record.key_sha256): Client(record.name, frozenset(record.roles), record.requests_per_second)
             for record in records or []
@@ -118,11 +137,15 @@ class Access:
         if authorization is None:
             raise NotAuthenticated("no API key", hint="send Authorization: Bearer and your key")
         scheme, _, key = authorization.partition(b" ")
-        client = self._clients.get(hashlib.sha256(key.strip()).digest())
-        if client is None or scheme.lower() != b"bearer":
+        if self._tokens is not None and scheme.lower() == b"bearer" and not key.startswith(KEY_PREFIX.encode()):
+            client = self._tokens.client(key.strip())
+            client.spend(self._timer())
+            return client
+        known = self._clients.get(hashlib.sha256(key.strip()).digest())
+        if known is None or scheme.lower() != b"bearer":
             raise NotAuthenticated("this API key is not known here", hint="send Authorization: Bearer and your key")
-        client.spend(self._timer())
-        return client
+        known.spend(self._timer())
+        return known
 
 
 def new_key() -> tuple[str, str]:

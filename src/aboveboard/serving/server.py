@@ -33,6 +33,7 @@ from aboveboard.serving.access import Access, load_clients
 from aboveboard.serving.control import TrackControl, load_tracks
 from aboveboard.serving.gathered import families_of
 from aboveboard.serving.http import DecisionEndpoint
+from aboveboard.serving.identity import load_identity
 from aboveboard.serving.lane import LaneProtocol
 from aboveboard.serving.logs import logging_to
 from aboveboard.serving.metrics import Metrics
@@ -74,7 +75,9 @@ class ServerOptions:
     """The challenger's share of subjects, in per cent."""
     shadows: tuple[str, ...] = ()
     clients: Path | None = None
-    """API keys and roles; without, only this machine is answered."""
+    """API keys and roles; without them or an identity provider, only this machine is answered."""
+    identity: Path | None = None
+    """Whose tokens are believed, and what they allow."""
     host: str = "127.0.0.1"
     port: int = 8080
     """0 for any free port."""
@@ -205,7 +208,8 @@ def _work(
 ) -> None:
     """Load, verify, answer, drain: what one process does."""
     records = load_clients(options.clients) if options.clients is not None else None
-    access = Access(records, anonymous=actor, timer=timer)
+    tokens, keys = load_identity(options.identity, clock=clock) if options.identity is not None else (None, None)
+    access = Access(records, anonymous=actor, timer=timer, tokens=tokens)
     if access.open and not is_loopback(listener):
         raise Misuse(
             f"{options.host} can be reached by other machines, and no client would have to say who it is",
@@ -231,6 +235,8 @@ def _work(
         )
         if publishes:
             log.start(interval=options.checkpoint_seconds)
+        if keys is not None:
+            keys.start()
         # Everything loaded so far stays for good: the collector need not look at it again (a full collection
         # would stop the server for a tenth of a second).
         gc.collect()

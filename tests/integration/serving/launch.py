@@ -19,7 +19,7 @@ def announce(url: str, served: Served) -> None:
 
 def main() -> None:
     options = json.loads(sys.argv[2])
-    for name in ("clients", "certificate", "certificate_key", "client_authority"):
+    for name in ("clients", "identity", "certificate", "certificate_key", "client_authority"):
         if name in options:
             options[name] = Path(options[name])
     if "shadows" in options:
