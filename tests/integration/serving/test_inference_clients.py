@@ -303,6 +303,15 @@ def test_a_grpc_port_in_use_is_said_before_anything_is_loaded(released: Released
     assert f"port {port} " in errors
 
 
+def test_workers_share_the_grpc_port(released: Released, home: Home, features: list[dict[str, int]]) -> None:
+    port = free_port()
+    with running(home, release=released.digests[0], grpc_port=port, workers=2):
+        for _ in range(8):
+            client = tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}")
+            assert len(client.infer(MODEL, tensors(tritonclient.grpc, features)).as_numpy("score")) == PEOPLE
+            client.close()
+
+
 def test_what_is_accepted_over_grpc_is_answered_when_the_server_stops(
     released: Released, home: Home, features: list[dict[str, int]], scores: list[float]
 ) -> None:
