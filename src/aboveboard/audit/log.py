@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
-
+from aboveboard.audit.background import Background
 from aboveboard.audit.committer import Acknowledgement, Committer, Deliver, Settled
 from aboveboard.audit.erasure import Eraser, Erasure
-from aboveboard.audit.events import Event, KeyRotated, Personal, PersonalDataAccessed
+from aboveboard.audit.events import Event, KeyRotated
 from aboveboard.audit.fsck import FsckReport, check
 from aboveboard.audit.index import Entry, Index, Query
 from aboveboard.audit.journal import (
@@ -30,10 +29,9 @@ from aboveboard.audit.journal import (
 from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
 from aboveboard.audit.keyfiles import signing_key
 from aboveboard.audit.note import COSIGNATURE_MLDSA44, ED25519, SigningKey, check_name
-from aboveboard.audit.proof import RECEIPT_VERSION, ConsistencyProof, InclusionProof, Prover, Receipt
+from aboveboard.audit.proof import ConsistencyProof, InclusionProof, Prover, Receipt
+from aboveboard.audit.reading import Reader
 from aboveboard.audit.restore import restore_order
-from aboveboard.audit.sealing import Opened, unseal
-from aboveboard.audit.segment import Sealed
 from aboveboard.audit.sequencer import Cosign, Sequencer, SignedCheckpoint
 from aboveboard.audit.storage import DirectoryStorage, TileStorage
 from aboveboard.audit.tables import LOG_HEAD, MIGRATIONS
@@ -41,7 +39,7 @@ from aboveboard.audit.vault import Vault
 from aboveboard.audit.witnesses import read_witnesses
 from aboveboard.clock import Clock, system_clock, timestamp
 from aboveboard.db import Database
-from aboveboard.errors import AboveboardError, Misuse, NotAuthorised, NotFound, Overloaded, StorageFailed
+from aboveboard.errors import AboveboardError, Misuse, Overloaded, StorageFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +57,6 @@ class Options:
     readers: frozenset[str] | None = None
     """Who may read, search, export and erase; None leaves that to the caller. A confidential log has readers, and
     only such a log takes events that must not appear in a general one, such as suspicions."""
-
-
-class Erased(NotFound):
-    """The entry is there and provable, but the person it was about has been erased."""
-
-    code = "erased"
 
 
 class Channel:
@@ -107,14 +99,23 @@ class AuditLog:
         self._options = options
         self._sequencer = Sequencer(database, journals, storage, signers, origin=origin, clock=clock, cosign=cosign)
         self._index = Index(database, journals, self._sequencer, vault)
-        self._prover = Prover(storage)
         self._eraser = Eraser(vault, self._index, self.append, clock)
         self._committer: Committer | None = None
         self._opening = threading.Lock()
-        self._stop = threading.Event()
-        self._publisher: threading.Thread | None = None
-        self.publish_failure: AboveboardError | None = None
-        """Why the background publisher failed at its last attempt, if it did."""
+        self._background = Background(self._keep_up, self.publish)
+        self._reader = Reader(
+            origin=origin,
+            vault=vault,
+            journals=journals,
+            sequencer=self._sequencer,
+            index=self._index,
+            prover=Prover(storage),
+            clock=clock,
+            readers=options.readers,
+            append=self.append,
+            publish=self.publish,
+            holds=self._eraser.holds,
+        )
 
     @classmethod
     def open(
@@ -295,19 +296,16 @@ class AuditLog:
 
     def start(self, interval: float = 1.0) -> None:
         """Publish every `interval` seconds in a thread, and carry out erasures that have become due."""
-        if self._publisher is None:
-            self._stop.clear()
-            self._publisher = threading.Thread(
-                target=self._publish_forever, args=(interval,), name="audit-publish", daemon=True
-            )
-            self._publisher.start()
+        self._background.start(interval)
 
     def stop(self) -> None:
         """Stop publishing in the background."""
-        self._stop.set()
-        if self._publisher is not None:
-            self._publisher.join()
-            self._publisher = None
+        self._background.stop()
+
+    @property
+    def publish_failure(self) -> AboveboardError | None:
+        """Why the background publisher failed at its last attempt, if it did."""
+        return self._background.failure
 
     def latest(self) -> SignedCheckpoint | None:
         """Return the newest checkpoint, if the log has published one."""
@@ -334,25 +332,14 @@ class AuditLog:
 
         It reveals nothing about the entry, and works for erased ones. Raises `NotFound`.
         """
-        checkpoint = self._checkpoint(size)
-        if not 0 <= index < checkpoint.size:
-            raise NotFound(f"entry {index} is not in the checkpoint of size {checkpoint.size}", index=index)
-        sealed = self._sealed(index)
-        path = self._prover.inclusion(checkpoint, index, sealed.commitment)
-        return InclusionProof(
-            self.origin, index, sealed.commitment.hex(), [part.hex() for part in path], checkpoint.note
-        )
+        return self._reader.prove(index, size)
 
     def prove_consistency(self, old: int, new: int | None = None) -> ConsistencyProof:
         """Return the proof that the checkpoint of size `new` (or the newest) extends that of size `old`.
 
         Raises `NotFound` when no such checkpoint was signed.
         """
-        before, after = self._checkpoint(old), self._checkpoint(new)
-        if before.size > after.size:
-            raise Misuse("the old checkpoint is larger than the new one")
-        path = self._prover.consistency(before, after)
-        return ConsistencyProof(self.origin, [part.hex() for part in path], before.note, after.note)
+        return self._reader.prove_consistency(old, new)
 
     def receipt(
         self, decision_id: str | None = None, *, index: int | None = None, actor: str, purpose: str
@@ -361,25 +348,7 @@ class AuditLog:
 
         Raises `NotFound` when there is no such entry, `Erased` when the person was erased.
         """
-        self._admit(actor, purpose)
-        leaf = self._leaf(decision_id, index)
-        checkpoint = self._checkpoint(None)
-        if leaf >= checkpoint.size:
-            checkpoint = self.publish()
-        sealed = self._sealed(leaf)
-        opened = self._open(leaf, sealed)
-        path = self._prover.inclusion(checkpoint, leaf, sealed.commitment)
-        if isinstance(opened.event(), Personal):
-            self._accessed("receipt", actor, purpose, [sealed.key_id])
-        return Receipt(
-            RECEIPT_VERSION,
-            self.origin,
-            leaf,
-            msgspec.json.decode(opened.record),
-            opened.salt.hex(),
-            [part.hex() for part in path],
-            checkpoint.note,
-        )
+        return self._reader.receipt(decision_id, index=index, actor=actor, purpose=purpose)
 
     # -- reading
 
@@ -388,21 +357,11 @@ class AuditLog:
 
         Finds what has been published. Raises `Misuse` for a malformed query.
         """
-        self._admit(actor, purpose)
-        found = self._index.find(query)
-        personal = [bytes.fromhex(entry.key_id) for entry in found if entry.subject is not None]
-        if personal or query.subject is not None:
-            self._accessed("search", actor, purpose, personal, query=" ".join(query.fields()))
-        return found
+        return self._reader.find(query, actor=actor, purpose=purpose)
 
     def read(self, index: int, *, actor: str, purpose: str) -> Event:
         """Return the event of an entry; the access is logged. Raises `NotFound`, `Erased`."""
-        self._admit(actor, purpose)
-        sealed = self._sealed(index)
-        event = self._open(index, sealed).event()
-        if isinstance(event, Personal) or self._options.readers is not None:
-            self._accessed("read", actor, purpose, [sealed.key_id])
-        return event
+        return self._reader.read(index, actor=actor, purpose=purpose)
 
     def export(self, subject: str, *, actor: str, purpose: str) -> dict[str, Any]:
         """Return everything held about a person, JSON-ready (GDPR art. 15); the access is logged.
@@ -410,24 +369,7 @@ class AuditLog:
         Events about a person, with their place in the log; what bars their erasure, and until when; and who has
         looked at their data. Raises `NotFound` when nothing is held.
         """
-        self._admit(actor, purpose)
-        if not (key_ids := self._vault.ids_of(subject)):
-            raise NotFound("nothing is held about this person", hint="is it their token (sub-…)?")
-        self.take_in()
-        entries = []
-        for leaf in self._index.leaves_of(key_ids):
-            record = self._open(leaf, self._sealed(leaf)).record
-            entries.append({"index": leaf, "event": msgspec.json.decode(record)})
-        accesses = self._accesses(key_ids)
-        self._accessed("export", actor, purpose, key_ids)
-        return {
-            "origin": self.origin,
-            "subject": subject,
-            "time": timestamp(self._clock()),
-            "entries": entries,
-            "accesses": accesses,
-            "holds": [{"basis": hold.basis, "until": str(hold.until)} for hold in self._eraser.holds(subject)],
-        }
+        return self._reader.export(subject, actor=actor, purpose=purpose)
 
     # -- erasure and holds
 
@@ -440,7 +382,7 @@ class AuditLog:
         now, the rest on the day its hold ends. `override` states why it is done all the same, e.g. a court order,
         and stands in the log. Raises `NotFound` when nothing is held about the person.
         """
-        self._admit(actor, reason)
+        self._reader.admit(actor, reason)
         self.take_in()
         return self._eraser.erase(subject, actor=actor, reason=reason, defer=defer, override=override)
 
@@ -450,12 +392,12 @@ class AuditLog:
 
     def place_hold(self, subject: str, *, until: date, basis: str, actor: str) -> str:
         """Bar a person's erasure until a day, for a stated reason; returns the hold's id."""
-        self._admit(actor, basis)
+        self._reader.admit(actor, basis)
         return self._eraser.place_hold(subject, until=until, basis=basis, actor=actor)
 
     def lift_hold(self, hold_id: str, *, actor: str, reason: str) -> None:
         """End a hold before its day. Raises `NotFound`."""
-        self._admit(actor, reason)
+        self._reader.admit(actor, reason)
         self._eraser.lift_hold(hold_id, actor=actor, reason=reason)
 
     # -- upkeep
@@ -498,21 +440,13 @@ class AuditLog:
 
     # -- inside
 
-    def _publish_forever(self, interval: float) -> None:
-        while not self._stop.wait(interval):
-            try:
-                self.publish()
-                self.run_due_erasures()
-                self._vault.check_remembered()  # an idle process, too, lets go of an erased person's key
-                self._vault.database.tidy()
-                self._database.tidy()
-                self.publish_failure = None
-            except AboveboardError as error:
-                self.publish_failure = error
-            except Exception as error:  # noqa: BLE001 - the thread must go on; whoever watches is told
-                self.publish_failure = StorageFailed(f"publishing failed: {type(error).__name__}: {error}")
-        with suppress(AboveboardError):
-            self.publish()
+    def _keep_up(self) -> None:
+        """Publish, and see to what is due, as the background does in every round."""
+        self.publish()
+        self.run_due_erasures()
+        self._vault.check_remembered()  # an idle process, too, lets go of an erased person's key
+        self._vault.database.tidy()
+        self._database.tidy()
 
     @staticmethod
     def _submit_when_there_is_room(channel: Channel, event: Event, tag: int, deadline: float) -> None:
@@ -524,69 +458,3 @@ class AuditLog:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(0.002)
-
-    def _checkpoint(self, size: int | None) -> SignedCheckpoint:
-        if size is not None:
-            return self._sequencer.checkpoint(size)
-        return self.latest() or self.publish()
-
-    def _sealed(self, index: int) -> Sealed:
-        location = self._sequencer.locate(index)
-        batch = self._journals.batch(location.journal, location.place)
-        for position, item in enumerate(batch.entries()):
-            if position == location.position:
-                return item
-        raise NotFound(f"the log has no entry {index}", index=index)
-
-    def _open(self, index: int, sealed: Sealed) -> Opened:
-        if key := self._vault.keys_by_id([sealed.key_id]).get(sealed.key_id):
-            return unseal(sealed, key)
-        raise Erased(
-            f"entry {index} is in the log, but the person it was about has been erased",
-            hint=f"its place can still be proved: aboveboard audit prove {index}",
-            index=index,
-        )
-
-    def _leaf(self, decision_id: str | None, index: int | None) -> int:
-        if (decision_id is None) == (index is None):
-            raise Misuse("name a decision or an index")
-        if decision_id is None:
-            return index or 0
-        query = Query(decision_id=decision_id, kind="decision/1", limit=1)
-        found = self._index.find(query)
-        if not found:
-            self.publish()
-            found = self._index.find(query)
-        if not found:
-            raise NotFound(f"the log has no decision {decision_id}", hint="was the person erased meanwhile?")
-        return found[0].index
-
-    def _accesses(self, key_ids: Sequence[bytes]) -> list[dict[str, Any]]:
-        """Return who has looked at data sealed under the given keys, from the log itself."""
-        found = []
-        for leaf in self._index.mentions_of(key_ids):
-            event = self._open(leaf, self._sealed(leaf)).event()
-            if isinstance(event, PersonalDataAccessed):
-                said = {"time": event.time, "actor": event.actor, "purpose": event.purpose, "action": event.action}
-                found.append({"index": leaf, **said})
-        return found
-
-    def _admit(self, actor: str, purpose: str) -> None:
-        """Refuse whoever does not say who they are and what for, or is not among the readers."""
-        if not actor or not purpose:
-            raise Misuse("access to personal data names who, and what for")
-        if self._options.readers is not None and actor not in self._options.readers:
-            raise NotAuthorised(f"{actor} is not among the readers of this log", hint="its keeper can add a reader")
-
-    def _accessed(self, action: str, actor: str, purpose: str, key_ids: Sequence[bytes], query: str = "") -> None:
-        self.append(
-            PersonalDataAccessed(
-                time=timestamp(self._clock()),
-                actor=actor,
-                purpose=purpose,
-                action=action,
-                entries=len(key_ids),
-                subject_keys=sorted({key_id.hex() for key_id in key_ids}),
-                query=query,
-            )
-        )

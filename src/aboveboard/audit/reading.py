@@ -1,0 +1,224 @@
+"""Reading the log: proofs, receipts, search and export. Whoever looks at personal data leaves a trace of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from aboveboard.audit.events import Event, Personal, PersonalDataAccessed
+from aboveboard.audit.index import Entry, Index, Query
+from aboveboard.audit.journal import JournalReader
+from aboveboard.audit.proof import RECEIPT_VERSION, ConsistencyProof, InclusionProof, Prover, Receipt
+from aboveboard.audit.retention import Hold
+from aboveboard.audit.sealing import Opened, unseal
+from aboveboard.audit.segment import Sealed
+from aboveboard.audit.sequencer import Sequencer, SignedCheckpoint
+from aboveboard.audit.vault import Vault
+from aboveboard.clock import Clock, timestamp
+from aboveboard.errors import Misuse, NotAuthorised, NotFound
+
+
+class Erased(NotFound):
+    """The entry is there and provable, but the person it was about has been erased."""
+
+    code = "erased"
+
+
+class Reader:
+    """Answers from journals, tiles, vault and index; appends an event for every look at personal data."""
+
+    def __init__(
+        self,
+        *,
+        origin: str,
+        vault: Vault,
+        journals: JournalReader,
+        sequencer: Sequencer,
+        index: Index,
+        prover: Prover,
+        clock: Clock,
+        readers: frozenset[str] | None,
+        append: Callable[[Event], object],
+        publish: Callable[[], SignedCheckpoint],
+        holds: Callable[[str], Sequence[Hold]],
+    ) -> None:
+        self._origin = origin
+        self._vault = vault
+        self._journals = journals
+        self._sequencer = sequencer
+        self._index = index
+        self._prover = prover
+        self._clock = clock
+        self._readers = readers
+        self._append = append
+        self._publish = publish
+        self._holds = holds
+
+    def admit(self, actor: str, purpose: str) -> None:
+        """Refuse whoever does not say who they are and what for, or is not among the readers."""
+        if not actor or not purpose:
+            raise Misuse("access to personal data names who, and what for")
+        if self._readers is not None and actor not in self._readers:
+            raise NotAuthorised(f"{actor} is not among the readers of this log", hint="its keeper can add a reader")
+
+    def prove(self, index: int, size: int | None = None) -> InclusionProof:
+        """Return the proof that entry `index` is in the tree of the newest checkpoint, or of the one of `size`.
+
+        It reveals nothing about the entry, and works for erased ones. Raises `NotFound`.
+        """
+        checkpoint = self._checkpoint(size)
+        if not 0 <= index < checkpoint.size:
+            raise NotFound(f"entry {index} is not in the checkpoint of size {checkpoint.size}", index=index)
+        sealed = self._sealed(index)
+        path = self._prover.inclusion(checkpoint, index, sealed.commitment)
+        return InclusionProof(
+            self._origin, index, sealed.commitment.hex(), [part.hex() for part in path], checkpoint.note
+        )
+
+    def prove_consistency(self, old: int, new: int | None = None) -> ConsistencyProof:
+        """Return the proof that the checkpoint of size `new` (or the newest) extends that of size `old`.
+
+        Raises `NotFound` when no such checkpoint was signed.
+        """
+        before, after = self._checkpoint(old), self._checkpoint(new)
+        if before.size > after.size:
+            raise Misuse("the old checkpoint is larger than the new one")
+        path = self._prover.consistency(before, after)
+        return ConsistencyProof(self._origin, [part.hex() for part in path], before.note, after.note)
+
+    def receipt(
+        self, decision_id: str | None = None, *, index: int | None = None, actor: str, purpose: str
+    ) -> Receipt:
+        """Return the self-contained receipt of a decision, or of any entry, publishing first where it is needed.
+
+        Raises `NotFound` when there is no such entry, `Erased` when the person was erased.
+        """
+        self.admit(actor, purpose)
+        leaf = self._leaf(decision_id, index)
+        checkpoint = self._checkpoint(None)
+        if leaf >= checkpoint.size:
+            checkpoint = self._publish()
+        sealed = self._sealed(leaf)
+        opened = self._open(leaf, sealed)
+        path = self._prover.inclusion(checkpoint, leaf, sealed.commitment)
+        if isinstance(opened.event(), Personal):
+            self._accessed("receipt", actor, purpose, [sealed.key_id])
+        return Receipt(
+            RECEIPT_VERSION,
+            self._origin,
+            leaf,
+            msgspec.json.decode(opened.record),
+            opened.salt.hex(),
+            [part.hex() for part in path],
+            checkpoint.note,
+        )
+
+    def find(self, query: Query, *, actor: str, purpose: str) -> list[Entry]:
+        """Return what the index knows of matching entries, newest first; the search itself is logged.
+
+        Finds what has been published. Raises `Misuse` for a malformed query.
+        """
+        self.admit(actor, purpose)
+        found = self._index.find(query)
+        personal = [bytes.fromhex(entry.key_id) for entry in found if entry.subject is not None]
+        if personal or query.subject is not None:
+            self._accessed("search", actor, purpose, personal, query=" ".join(query.fields()))
+        return found
+
+    def read(self, index: int, *, actor: str, purpose: str) -> Event:
+        """Return the event of an entry; the access is logged. Raises `NotFound`, `Erased`."""
+        self.admit(actor, purpose)
+        sealed = self._sealed(index)
+        event = self._open(index, sealed).event()
+        if isinstance(event, Personal) or self._readers is not None:
+            self._accessed("read", actor, purpose, [sealed.key_id])
+        return event
+
+    def export(self, subject: str, *, actor: str, purpose: str) -> dict[str, Any]:
+        """Return everything held about a person, JSON-ready (GDPR art. 15); the access is logged.
+
+        Events about a person, with their place in the log; what bars their erasure, and until when; and who has
+        looked at their data. Raises `NotFound` when nothing is held.
+        """
+        self.admit(actor, purpose)
+        if not (key_ids := self._vault.ids_of(subject)):
+            raise NotFound("nothing is held about this person", hint="is it their token (sub-…)?")
+        self._sequencer.integrate()
+        self._index.catch_up()
+        entries = []
+        for leaf in self._index.leaves_of(key_ids):
+            record = self._open(leaf, self._sealed(leaf)).record
+            entries.append({"index": leaf, "event": msgspec.json.decode(record)})
+        accesses = self._accesses(key_ids)
+        self._accessed("export", actor, purpose, key_ids)
+        return {
+            "origin": self._origin,
+            "subject": subject,
+            "time": timestamp(self._clock()),
+            "entries": entries,
+            "accesses": accesses,
+            "holds": [{"basis": hold.basis, "until": str(hold.until)} for hold in self._holds(subject)],
+        }
+
+    # -- inside
+
+    def _checkpoint(self, size: int | None) -> SignedCheckpoint:
+        if size is not None:
+            return self._sequencer.checkpoint(size)
+        return self._sequencer.latest() or self._publish()
+
+    def _sealed(self, index: int) -> Sealed:
+        location = self._sequencer.locate(index)
+        batch = self._journals.batch(location.journal, location.place)
+        for position, item in enumerate(batch.entries()):
+            if position == location.position:
+                return item
+        raise NotFound(f"the log has no entry {index}", index=index)
+
+    def _open(self, index: int, sealed: Sealed) -> Opened:
+        if key := self._vault.keys_by_id([sealed.key_id]).get(sealed.key_id):
+            return unseal(sealed, key)
+        raise Erased(
+            f"entry {index} is in the log, but the person it was about has been erased",
+            hint=f"its place can still be proved: aboveboard audit prove {index}",
+            index=index,
+        )
+
+    def _leaf(self, decision_id: str | None, index: int | None) -> int:
+        if (decision_id is None) == (index is None):
+            raise Misuse("name a decision or an index")
+        if decision_id is None:
+            return index or 0
+        query = Query(decision_id=decision_id, kind="decision/1", limit=1)
+        found = self._index.find(query)
+        if not found:
+            self._publish()
+            found = self._index.find(query)
+        if not found:
+            raise NotFound(f"the log has no decision {decision_id}", hint="was the person erased meanwhile?")
+        return found[0].index
+
+    def _accesses(self, key_ids: Sequence[bytes]) -> list[dict[str, Any]]:
+        """Return who has looked at data sealed under the given keys, from the log itself."""
+        found = []
+        for leaf in self._index.mentions_of(key_ids):
+            event = self._open(leaf, self._sealed(leaf)).event()
+            if isinstance(event, PersonalDataAccessed):
+                said = {"time": event.time, "actor": event.actor, "purpose": event.purpose, "action": event.action}
+                found.append({"index": leaf, **said})
+        return found
+
+    def _accessed(self, action: str, actor: str, purpose: str, key_ids: Sequence[bytes], query: str = "") -> None:
+        self._append(
+            PersonalDataAccessed(
+                time=timestamp(self._clock()),
+                actor=actor,
+                purpose=purpose,
+                action=action,
+                entries=len(key_ids),
+                subject_keys=sorted({key_id.hex() for key_id in key_ids}),
+                query=query,
+            )
+        )
