@@ -110,6 +110,12 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(function)
 
 
+def json_always(function: F) -> F:
+    """Accept `--json` on a command whose output is JSON in any case."""
+    text = "Taken for uniformity: the output is JSON in any case."
+    return click.option("--json", is_flag=True, expose_value=False, help=text)(function)
+
+
 def settings_of(ctx: click.Context) -> Settings:
     """Return this process's settings, read from the environment and the root options."""
     from aboveboard.settings import Settings

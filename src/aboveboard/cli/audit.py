@@ -12,7 +12,7 @@ import msgspec
 from rich.markup import escape
 
 from aboveboard.cli import exits
-from aboveboard.cli.app import json_option, output_of
+from aboveboard.cli.app import json_always, json_option, output_of
 from aboveboard.cli.public_keys import keys_in
 from aboveboard.cli.workspace import Workspace
 from aboveboard.clock import timestamp
@@ -69,6 +69,7 @@ def key(ctx: click.Context, origin: str | None, as_json: bool) -> None:
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write here, not to the terminal."
 )
 @click.option("--purpose", default="receipt for the person concerned", show_default=True, help="Why; it is logged.")
+@json_always
 @click.pass_context
 def receipt(ctx: click.Context, decision_id: str, output: Path | None, purpose: str) -> None:
     """Write the receipt of a decision: record, salt, proof and checkpoint in one file that anyone can check."""
@@ -134,6 +135,7 @@ def verify(
 @command.command()
 @click.argument("old", type=click.IntRange(min=0))
 @click.argument("new", type=click.IntRange(min=0), required=False)
+@json_always
 @click.pass_context
 def consistency(ctx: click.Context, old: int, new: int | None) -> None:
     """Prove that the tree of NEW entries (default: the latest) only appended to the tree of OLD entries."""
@@ -144,6 +146,7 @@ def consistency(ctx: click.Context, old: int, new: int | None) -> None:
 
 @command.command()
 @click.argument("index", type=click.IntRange(min=0))
+@json_always
 @click.pass_context
 def prove(ctx: click.Context, index: int) -> None:
     """Prove that the entry at INDEX is in the tree under the latest checkpoint."""

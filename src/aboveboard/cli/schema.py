@@ -6,10 +6,12 @@ import json
 
 import click
 
+from aboveboard.cli.app import json_always
 from aboveboard.spec.schema import json_schema
 
 
 @click.command(name="schema")
+@json_always
 def command() -> None:
     """Print the JSON Schema of model.yaml.
 

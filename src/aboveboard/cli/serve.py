@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 
 from aboveboard.cli.app import json_option, output_of
-from aboveboard.cli.workspace import ORIGIN, Workspace
+from aboveboard.cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from aboveboard.serving.server import Served
@@ -59,7 +59,7 @@ PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
     show_default=True,
     help="Processes that answer, behind one port: one for each core.",
 )
-@click.option("--origin", default=ORIGIN, show_default=True, help="The audit log's name on its checkpoints.")
+@click.option("--origin", help="The audit log's name on its checkpoints. Default: the one it was opened with first.")
 @json_option
 @click.pass_context
 def command(
@@ -77,7 +77,7 @@ def command(
     weight: float,
     shadows: tuple[str, ...],
     workers: int,
-    origin: str,
+    origin: str | None,
     as_json: bool,
 ) -> None:
     """Answer decisions over HTTP from a verified release.
@@ -113,7 +113,7 @@ def command(
             host=host,
             port=port,
             grpc_port=grpc_port,
-            origin=origin,
+            origin=origin or workspace.origin(),
             workers=workers,
         ),
         actor=workspace.actor,

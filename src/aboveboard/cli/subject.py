@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich.markup import escape
 
-from aboveboard.cli.app import json_option, output_of
+from aboveboard.cli.app import json_always, json_option, output_of
 from aboveboard.cli.workspace import Workspace
 from aboveboard.files import write_atomically
 from aboveboard.ids import subject_token
@@ -48,6 +48,7 @@ def token(ctx: click.Context, subject: str, as_json: bool) -> None:
 @click.argument("subject")
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write here (mode 0600).")
 @click.option("--purpose", default="access request (GDPR art. 15)", show_default=True, help="Why; it is logged.")
+@json_always
 @click.pass_context
 def export(ctx: click.Context, subject: str, output: Path | None, purpose: str) -> None:
     """Print everything held about a person, as JSON (GDPR art. 15 and 20)."""
