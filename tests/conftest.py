@@ -7,6 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast the machine is says nothing about the code: a busy one draws slowly.
+settings.register_profile("aboveboard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("aboveboard")
 
 GOLDEN = Path(__file__).parent / "golden" / "data"
 

@@ -67,7 +67,10 @@ def commands_page() -> str:
 
 
 def help_of(command: click.Command, name: str) -> str:
-    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+    names = root.context_settings["help_option_names"]
+    context = click.Context(
+        command, info_name=name, max_content_width=100, terminal_width=100, help_option_names=names
+    )
     return command.get_help(context).rstrip()
 
 

@@ -80,6 +80,7 @@ def test_a_worker_that_dies_is_replaced_and_what_it_counted_stays(released: Rele
         assert decided(httpx.get(f"{server.url}/metrics").text) == 100
         first, second = workers_of(server)
         for victim in (second, first):
+            httpx.get(f"{server.url}/metrics")  # what a worker counted after it last reported dies with it
             os.kill(victim, signal.SIGKILL)
             for client in released.clients[:20]:  # by the other one, or the next
                 assert httpx.post(f"{server.url}/v1/decisions", json=client, timeout=30).status_code == 200
