@@ -45,7 +45,8 @@ _SERVE = """
 import json, sys
 from pathlib import Path
 from aboveboard.clock import system_clock
-from aboveboard.serving.server import ServerOptions, serve
+from aboveboard.serving.options import ServerOptions
+from aboveboard.serving.server import serve
 from aboveboard.settings import Home
 serve(Home(Path(sys.argv[1])), ServerOptions(**json.loads(sys.argv[2])), actor="bench", clock=system_clock,
       on_ready=lambda url, deployment: print(url, flush=True))

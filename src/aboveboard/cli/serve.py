@@ -85,7 +85,8 @@ def command(
     RELEASE is a digest, the beginning of one, or a model's name for its newest release. A release that is unsigned,
     unapproved or damaged is refused. Every decision is in the log before it is answered. SIGTERM drains and stops.
     """
-    from aboveboard.serving.server import ServerOptions, serve
+    from aboveboard.serving.options import ServerOptions
+    from aboveboard.serving.server import serve
 
     out = output_of(as_json)
     workspace = Workspace.of(ctx)

@@ -66,7 +66,7 @@ def serve(
 
     Put a proxy that speaks TLS in front of it where it is reached over a network. SIGTERM and Ctrl-C stop it.
     """
-    from aboveboard.serving.server import listen, url_of
+    from aboveboard.serving.listening import listen, url_of
 
     out = output_of(as_json)
     trusted = [parsed for given in logs for parsed in keys_in(given)]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from aboveboard.clock import system_clock
 from aboveboard.errors import AboveboardError
-from aboveboard.serving.server import Served, ServerOptions, serve
+from aboveboard.serving.options import ServerOptions
+from aboveboard.serving.server import Served, serve
 from aboveboard.settings import Home
 
 

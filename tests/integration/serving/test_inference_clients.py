@@ -23,7 +23,7 @@ from tritonclient.utils import InferenceServerException
 
 from aboveboard.errors import Misuse
 from aboveboard.serving.access import new_key
-from aboveboard.serving.server import ServerOptions
+from aboveboard.serving.options import ServerOptions
 from aboveboard.settings import Home
 from tests.integration.serving.process import Released, Server, launch, running
 

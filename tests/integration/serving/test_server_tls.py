@@ -21,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from aboveboard.clock import system_clock
 from aboveboard.errors import Misuse
-from aboveboard.serving.server import ServerOptions
+from aboveboard.serving.options import ServerOptions
 from aboveboard.settings import Home
 from tests.integration.serving.process import Released, launch, running
 

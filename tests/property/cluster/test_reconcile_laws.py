@@ -12,7 +12,7 @@ from aboveboard.cluster import ReconcileContext, desired_objects, load_service
 from aboveboard.cluster.context import REGION_LABEL
 from aboveboard.cluster.pod import CLOSE_SECONDS, DRAIN_SECONDS, UNROUTE_SECONDS
 from aboveboard.errors import GateRefused
-from aboveboard.serving.server import DRAIN_SECONDS as SERVER_DRAIN_SECONDS
+from aboveboard.serving.options import DRAIN_SECONDS as SERVER_DRAIN_SECONDS
 from tests.cluster_cases import CONTEXT, ISTIO, NETWORK, PROMETHEUS, document
 
 REGIONS = ["eu-west", "eu-central", "us-east"]

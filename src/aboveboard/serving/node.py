@@ -1,0 +1,127 @@
+"""Everything one server process shares, wired together, and its life from the first request to the last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+from prometheus_client.exposition import generate_latest
+from starlette.applications import Starlette
+
+from aboveboard.audit import AuditLog
+from aboveboard.clock import Clock
+from aboveboard.release import ReleaseStore
+from aboveboard.serving.access import Access
+from aboveboard.serving.control import TrackControl
+from aboveboard.serving.gathered import families_of
+from aboveboard.serving.http import DecisionEndpoint
+from aboveboard.serving.metrics import Metrics
+from aboveboard.serving.recorder import DEADLINE_SECONDS, LARGEST_BACKLOG, Recorder
+from aboveboard.serving.routes import Routes
+from aboveboard.serving.service import DecisionService
+from aboveboard.serving.sibling import Line
+from aboveboard.serving.standing import StandingFile
+from aboveboard.serving.tracks import Tracks
+
+FOLLOW_SECONDS: Final = 0.1
+"""How often a process looks whether another has changed the tracks."""
+
+
+class Node:
+    """Everything one server process shares, wired together."""
+
+    def __init__(
+        self,
+        tracks: Tracks,
+        store: ReleaseStore,
+        log: AuditLog,
+        *,
+        file: StandingFile,
+        access: Access,
+        token_key: bytes,
+        clock: Clock,
+        timer: Callable[[], float],
+        largest_backlog: int = LARGEST_BACKLOG,
+        deadline: float = DEADLINE_SECONDS,
+        line: Line | None = None,
+        beside: Callable[[Node], AbstractAsyncContextManager[None]] = lambda node: contextlib.nullcontext(),
+    ) -> None:
+        self.recorder: Recorder
+        self.service: DecisionService
+        self.metrics = Metrics(pending=lambda: self.recorder.pending, lag=lambda: self.recorder.lag())
+        self.on_orphaned: Callable[[], None] = lambda: None
+        """Called when the supervisor is gone."""
+        self._registry = self.metrics.registry()
+        self._line = line
+        self._answering = False
+        self.control = TrackControl(tracks, store=store, log=log, clock=clock, file=file, switch=self._switch)
+        self.control.resume()
+        self._log = log
+        self._token_key = token_key
+        self._clock = clock
+        self._timer = timer
+        self._largest_backlog = largest_backlog
+        self._deadline = deadline
+        self._beside = beside
+        self.access = access
+        routes = Routes(
+            log=log,
+            control=self.control,
+            service=lambda: self.service,
+            recorder=lambda: self.recorder,
+            metrics=self.metrics,
+            exposition=self._exposition,
+            clock=clock,
+            access=access,
+        )
+        self.application = DecisionEndpoint(
+            lambda: self.service, access, self.metrics, routes.application(self._lifespan)
+        )
+
+    def _switch(self, tracks: Tracks) -> None:
+        if self._answering:
+            self.service.tracks = tracks
+
+    async def _exposition(self) -> bytes:
+        return await self._line.gathered() if self._line is not None else generate_latest(self._registry)
+
+    async def _follow(self) -> None:
+        """Take over what another process has put in service."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            if self.control.behind:
+                await asyncio.to_thread(self.control.follow)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
+        """Take up the event loop; at the end, wait until everything handed to the journal is durable."""
+        self.recorder = Recorder(
+            self._log, timer=self._timer, largest_backlog=self._largest_backlog, deadline=self._deadline
+        )
+        self.service = DecisionService(
+            self.control.tracks,
+            self.recorder,
+            token_key=self._token_key,
+            clock=self._clock,
+            timer=self._timer,
+            metrics=self.metrics,
+        )
+        self._answering = True
+        self.metrics.ready = True
+        following = asyncio.create_task(self._follow())
+        if self._line is not None:
+            self._line.attach(lambda: families_of(self._registry), lambda: self.on_orphaned())
+        try:
+            async with self._beside(self):
+                yield
+        finally:
+            self.metrics.ready = False
+            await self.recorder.drained()
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+            if self._line is not None:
+                self._line.detach(families_of(self._registry))

@@ -1,0 +1,94 @@
+"""uvicorn as the decision server runs it, and the inference protocol's gRPC port beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager
+
+import uvicorn
+
+from aboveboard.errors import Misuse
+from aboveboard.serving.lane import LaneProtocol
+from aboveboard.serving.listening import BACKLOG
+from aboveboard.serving.node import Node
+from aboveboard.serving.options import ServerOptions
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn, told to say when it is ready and to stop being ready before it stops listening."""
+
+    def __init__(self, node: Node, options: ServerOptions, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                node.application,
+                loop="uvloop",
+                http=LaneProtocol if options.lane else "httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                ssl_certfile=options.certificate,
+                ssl_keyfile=options.certificate_key,
+                ssl_ca_certs=str(options.client_authority) if options.client_authority else None,
+                ssl_cert_reqs=ssl.CERT_REQUIRED if options.client_authority else ssl.CERT_NONE,
+                timeout_keep_alive=options.keep_alive_seconds,
+                timeout_graceful_shutdown=options.drain_seconds,
+            )
+        )
+        self._node = node
+        self._on_ready = on_ready
+        node.on_orphaned = self._end
+        try:
+            self.config.load()
+        except OSError as error:  # ssl.SSLError is one, too
+            raise Misuse(
+                f"the certificate or its key cannot be used: {error.strerror or error}",
+                hint="give a PEM certificate chain and the key that belongs to it",
+            ) from error
+
+    def _end(self) -> None:
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Stop on SIGTERM and SIGINT; unlike uvicorn, do not raise them again afterwards: the log is still open."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as uvicorn does, then say so."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop taking requests, then stop as uvicorn does: what was accepted is answered first."""
+        self._node.metrics.ready = False
+        await super().shutdown(sockets=sockets)
+
+
+def grpc_port(options: ServerOptions, node: Node) -> AbstractAsyncContextManager[None]:
+    """Return what answers the Open Inference Protocol over gRPC beside HTTP, where that is asked for."""
+    if not options.grpc_port:
+        return contextlib.nullcontext()
+    # Only here: whoever speaks no gRPC need not have it.
+    from aboveboard.serving.oip_grpc import InferenceService, answering, credentials
+
+    tls = None
+    if options.certificate is not None and options.certificate_key is not None:
+        authority = options.client_authority.read_bytes() if options.client_authority else None
+        tls = credentials(options.certificate.read_bytes(), options.certificate_key.read_bytes(), authority)
+    service = InferenceService(lambda: node.service.tracks, node.access, node.metrics)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return answering(service, f"{host}:{options.grpc_port}", tls=tls, shared=options.workers > 1)
