@@ -1,0 +1,82 @@
+"""What is held about a decision, for who may know it: the record, the notice to the person, the receipt."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from aboveboard.audit import AuditLog
+from aboveboard.errors import NotFound, RequestRefused
+from aboveboard.serving.access import Access, Role
+from aboveboard.serving.control import TrackControl
+from aboveboard.serving.deployment import Deployment
+from aboveboard.serving.exchange import client_of, decision_id_of, json_response
+from aboveboard.serving.notice import notice_page, write_notice
+from aboveboard.serving.records import Records
+from aboveboard.serving.requests import LOCALE
+
+
+class Reading:
+    """The handlers that read one decision."""
+
+    def __init__(self, *, log: AuditLog, records: Records, control: TrackControl, access: Access) -> None:
+        self._log = log
+        self._records = records
+        self._control = control
+        self._access = access
+
+    async def decision(self, request: Request) -> Response:
+        """Answer one decision with what it was made from; that it was read is logged."""
+        client = client_of(request, self._access, Role.READ)
+        decision_id = decision_id_of(request)
+        event = await run_in_threadpool(self._records.read, decision_id, client.name, purpose_of(request))
+        return Response(msgspec.json.encode(event), media_type="application/json")
+
+    async def notice(self, request: Request) -> Response:
+        """Answer what the person concerned is told about an adverse decision, as JSON or as a page to print."""
+        client = client_of(request, self._access, Role.READ)
+        decision_id, locale = decision_id_of(request), request.query_params.get("locale", "en")
+        if LOCALE.fullmatch(locale) is None:
+            raise RequestRefused("locale is not a BCP 47 language tag", hint="for example en, de-AT or zh")
+        event = await run_in_threadpool(
+            self._records.read, decision_id, client.name, "notice to the person concerned"
+        )
+        deployment = self._in_service(event.release)
+        notice = await run_in_threadpool(write_notice, event, deployment, locale)
+        if "text/html" in request.headers.get("accept", ""):
+            page = await run_in_threadpool(notice_page, notice)
+            return Response(page, media_type="text/html", headers={"content-language": notice.language})
+        return json_response(notice, headers={"content-language": notice.language})
+
+    async def receipt(self, request: Request) -> Response:
+        """Answer the receipt of a decision: anyone can verify it, with the log's public key, without this server."""
+        client = client_of(request, self._access, Role.DECIDE)
+        receipt = await run_in_threadpool(
+            self._log.receipt,
+            decision_id_of(request),
+            actor=client.name,
+            purpose=request.query_params.get("purpose", "receipt for the client")[:200],
+        )
+        return Response(receipt.to_json(), media_type="application/json")
+
+    def _in_service(self, release: str) -> Deployment:
+        for deployment in self._control.tracks.deployments():
+            if deployment.digest == release:
+                return deployment
+        raise NotFound(
+            "the release that decided is not in service here any more",
+            hint="start a server with it, or make it a shadow, and ask again",
+        )
+
+
+def purpose_of(request: Request) -> str:
+    """Return what a decision is read for. Raises `RequestRefused` where the request does not say it."""
+    purpose = request.query_params.get("purpose", "").strip()
+    if not purpose or len(purpose) > 200:
+        raise RequestRefused(
+            "a purpose is needed to read what is held about a person",
+            hint="add ?purpose=…; it is recorded with the access (GDPR art. 5(1)(b))",
+        )
+    return purpose
