@@ -20,7 +20,9 @@ from ruamel.yaml.error import YAMLError
 
 from aboveboard.canonical import canonical_json
 from aboveboard.errors import Conflict, NotFound, Problem, SpecInvalid
+from aboveboard.files import storage_errors
 from aboveboard.ids import sha256_digest
+from aboveboard.policy.mount import mounted_content
 from aboveboard.policy.verdict import Severity
 from aboveboard.spec.types import Name, Purpose, Text
 
@@ -118,19 +120,21 @@ class PolicyPack:
         return f"aboveboard.packs.{self.manifest.name.replace('-', '_')}"
 
 
-def load_packs(jurisdictions: Sequence[str], extra: Sequence[Path] = ()) -> list[PolicyPack]:
-    """Return the house pack, the pack of each jurisdiction, and those in the folders `extra`, each once.
+def load_packs(
+    jurisdictions: Sequence[str], extra: Sequence[Path] = (), more: Sequence[PolicyPack] = ()
+) -> list[PolicyPack]:
+    """Return the house pack, the pack of each jurisdiction, those in the folders `extra`, and `more`; each once.
 
-    A folder in `extra` may itself be the pack of a jurisdiction asked for. Raises `NotFound` with the known packs
+    A pack in `extra` or `more` may itself be that of a jurisdiction asked for. Raises `NotFound` with the known packs
     when a jurisdiction has none, `SpecInvalid` when a pack is not valid, and `Conflict` when two share a name.
     """
     packs = {HOUSE: load_pack(BUILT_IN / HOUSE)}
-    for folder in extra:
-        pack = load_pack(folder)
+    for where, pack in (
+        *((str(folder), load_pack(folder)) for folder in extra),
+        *((pack.name, pack) for pack in more),
+    ):
         if pack.name in packs or pack.name in built_in_packs():
-            raise Conflict(
-                f"{folder}: there already is a pack named {pack.name!r}", hint="give this one another name"
-            )
+            raise Conflict(f"{where}: there already is a pack named {pack.name!r}", hint="give this one another name")
         packs[pack.name] = pack
     provided = {pack.manifest.jurisdiction for pack in packs.values()}
     for jurisdiction in jurisdictions:
@@ -152,12 +156,17 @@ def built_in_packs() -> list[str]:
 
 
 def load_pack(folder: Path) -> PolicyPack:
-    """Return the pack in `folder`. Raises `NotFound` without a manifest and `SpecInvalid` with every problem."""
+    """Return the pack in `folder`. Raises `NotFound` without a manifest and `SpecInvalid` with every problem.
+
+    The folder may be the mount of a ConfigMap.
+    """
     if not (folder / _MANIFEST).is_file():
         raise NotFound(f"{folder}: no policy pack there", hint=f"a pack is a folder with {_MANIFEST} and .rego files")
+    source, problems = mounted_content(folder)
     files: dict[str, str] = {}
-    problems: list[Problem] = []
-    for path in sorted(folder.iterdir()):
+    with storage_errors(folder):  # a mount may be swapped, and this generation of it removed
+        paths = sorted(source.iterdir())
+    for path in paths:
         if not path.is_file() or path.is_symlink() or path.suffix not in (".rego", ".yaml", ".md"):
             hint = "a pack holds pack.yaml, .rego files and Markdown, no folders and no links"
             problems.append(Problem(path.name, "does not belong in a pack", hint, str(path)))
@@ -174,13 +183,22 @@ def load_pack(folder: Path) -> PolicyPack:
     if problems or manifest is None:
         raise SpecInvalid(f"{folder}: not a valid policy pack", problems, hint="mend each file named and try again")
     digests = {name: sha256_digest(text.encode()) for name, text in files.items()}
-    pack = PolicyPack(manifest, modules, sha256_digest(canonical_json(digests)))
-    strays = [name for name, text in modules.items() if _PACKAGE.findall(text) != [pack.package]]
-    if strays:
-        problems = [
-            Problem("package", f"is not {pack.package}", "mend its first line", str(folder / n)) for n in strays
-        ]
-        raise SpecInvalid(f"{folder}: not a valid policy pack", problems, hint="mend each file named and try again")
+    return assemble_pack(manifest, modules, sha256_digest(canonical_json(digests)), where=str(folder))
+
+
+def assemble_pack(manifest: Manifest, modules: Mapping[str, str], digest: str, *, where: str) -> PolicyPack:
+    """Return the pack of a manifest and its Rego; `where` stands for the pack in messages.
+
+    Raises `SpecInvalid` when a module declares another package than the pack's own.
+    """
+    pack = PolicyPack(manifest, modules, digest)
+    problems = [
+        Problem("package", f"is not {pack.package}", "mend its first line", f"{where}/{name}")
+        for name, text in modules.items()
+        if _PACKAGE.findall(text) != [pack.package]
+    ]
+    if problems:
+        raise SpecInvalid(f"{where}: not a valid policy pack", problems, hint="mend each file named and try again")
     return pack
 
 
