@@ -269,6 +269,13 @@ class AuditLog:
         """Return a channel that calls `deliver([(tag, outcome), ...])` from the commit thread, once per group."""
         return Channel(self, deliver)
 
+    def forget_erased(self) -> None:
+        """Let go of keys in memory that have been destroyed, for a process that may have nothing to write for long.
+
+        Raises `StorageFailed`.
+        """
+        self._vault.check_remembered()
+
     # -- the tree
 
     def publish(self) -> SignedCheckpoint:
@@ -444,7 +451,7 @@ class AuditLog:
         """Publish, and see to what is due, as the background does in every round."""
         self.publish()
         self.run_due_erasures()
-        self._vault.check_remembered()  # an idle process, too, lets go of an erased person's key
+        self.forget_erased()
         self._vault.database.tidy()
         self._database.tidy()
 

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from aboveboard.audit import AuditLog
 from aboveboard.clock import Clock
+from aboveboard.errors import AboveboardError
 from aboveboard.release import ReleaseStore
 from aboveboard.serving.access import Access
 from aboveboard.serving.control import TrackControl
@@ -28,6 +29,8 @@ from aboveboard.serving.tracks import Tracks
 
 FOLLOW_SECONDS: Final = 0.1
 """How often a process looks whether another has changed the tracks."""
+FORGET_SECONDS: Final = 1.0
+"""How often it looks whether another has destroyed an erased person's key."""
 
 
 class Node:
@@ -89,11 +92,16 @@ class Node:
         return await self._line.gathered() if self._line is not None else generate_latest(self._registry)
 
     async def _follow(self) -> None:
-        """Take over what another process has put in service."""
+        """Take over what another process has put in service, and let go of the keys it has destroyed."""
+        looked = self._timer()
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
             if self.control.behind:
                 await asyncio.to_thread(self.control.follow)
+            if self._timer() - looked >= FORGET_SECONDS:
+                looked = self._timer()
+                with contextlib.suppress(AboveboardError):  # whoever writes next is told
+                    await asyncio.to_thread(self._log.forget_erased)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -21,10 +22,12 @@ from aboveboard.release import Keyring, ReleaseStore
 from aboveboard.serving.access import Access, load_clients
 from aboveboard.serving.control import load_tracks
 from aboveboard.serving.identity import load_identity
+from aboveboard.serving.keeper import Keeper
 from aboveboard.serving.listening import is_loopback, listen, share, url_of
 from aboveboard.serving.logs import logging_to
 from aboveboard.serving.node import Node
 from aboveboard.serving.options import ServerOptions
+from aboveboard.serving.process import call_this_process
 from aboveboard.serving.sibling import Failed, Line, Ready
 from aboveboard.serving.standing import StandingFile
 from aboveboard.serving.tracks import TrackPlan
@@ -53,21 +56,24 @@ def serve(
 ) -> None:
     """Run a decision server until SIGTERM or SIGINT; `on_ready` gets its URL and what it serves.
 
-    With several workers, `clock` and `timer` are functions that another process can import. Raises `Conflict`
+    `clock` is a function that another process can import; with several workers, so is `timer`. Raises `Conflict`
     where the port is taken, before anything is loaded; `NotFound` or `NotVerified` for a release that is not there
     or does not hold; `Misuse` for an address that is none, or one that others can reach while no clients are named;
     `WorkerLost` when a worker does not come up any more.
     """
 
     def announce(served: Served) -> None:
-        on_ready(url_of(listener, tls=options.certificate is not None), served)
+        keeper.start()  # not before: it would take processor time from those who are being waited for
+        on_ready(url, served)
 
     if options.clients is not None:
         load_clients(options.clients)
-    with logging_to(sys.stderr), listen(options.host, options.port) as listener:
+    keeper = Keeper(partial(open_log, home, options, clock, writer="keeper"), options.checkpoint_seconds)
+    with logging_to(sys.stderr), listen(options.host, options.port) as listener, keeper:
         if options.grpc_port:
             with listen(options.host, options.grpc_port):
                 pass  # it is free, which is better known before anything is loaded
+        url = url_of(listener, tls=options.certificate is not None)
         if options.workers == 1:
             _work(home, options, actor, clock, timer, listener, on_ready=announce)
             return
@@ -75,13 +81,17 @@ def serve(
         listener.close()  # it has shown that nobody else has the port
         with contextlib.ExitStack() as stack:
             listeners = [stack.enter_context(share(listener.family, address)) for _ in range(options.workers)]
-            url = url_of(listeners[0], tls=options.certificate is not None)
             Supervisor(
                 _worker,
                 (home, options, actor, clock, timer),
                 listeners,
-                lambda ready: on_ready(url, Served(ready.model, ready.release)),
+                lambda ready: announce(Served(ready.model, ready.release)),
             ).run()
+
+
+def open_log(home: Home, options: ServerOptions, clock: Clock, *, writer: str) -> AuditLog:
+    """Open the log of a server for one of its processes; `writer` names that process's journal."""
+    return AuditLog.open(home.audit, keys=home.keys, origin=options.origin, clock=clock, writer=writer)
 
 
 def _worker(
@@ -99,6 +109,7 @@ def _worker(
     # Between the start of the process and the server's own handlers nothing has been accepted yet.
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, signal.SIG_DFL)
+    call_this_process(f"worker-{number}")
     line = Line(connection)
     if tracks is not None:
         options = replace(
@@ -110,7 +121,7 @@ def _worker(
         )
     try:
         with logging_to(sys.stderr), listener:
-            _work(home, options, actor, clock, timer, listener, line=line, publishes=number == 0)
+            _work(home, options, actor, clock, timer, listener, line=line)
     except AboveboardError as error:
         with contextlib.suppress(OSError):
             line.say(Failed(error))
@@ -127,7 +138,6 @@ def _work(
     *,
     on_ready: Callable[[Served], None] = lambda served: None,
     line: Line | None = None,
-    publishes: bool = True,
 ) -> None:
     """Load, verify, answer, drain: what one process does."""
     records = load_clients(options.clients) if options.clients is not None else None
@@ -141,7 +151,7 @@ def _work(
     store = ReleaseStore(home.releases, keys=Keyring(home.keys), clock=clock)
     tracks = load_tracks(options.plan, store, {})
     token_key = secret_bytes(home.subject_key)
-    with AuditLog.open(home.audit, keys=home.keys, origin=options.origin, clock=clock, writer="server") as log:
+    with open_log(home, options, clock, writer="server") as log:
         node = Node(
             tracks,
             store,
@@ -156,15 +166,13 @@ def _work(
             line=line,
             beside=lambda node: grpc_port(options, node),
         )
-        if publishes:
-            log.start(interval=options.checkpoint_seconds)
         if keys is not None:
             keys.start()
         # Everything loaded so far stays for good: the collector need not look at it again (a full collection
         # would stop the server for a tenth of a second).
         gc.collect()
         gc.freeze()
-        # The loop shares the interpreter with the threads that seal and publish: it must not wait long for it.
+        # The loop shares the interpreter with the thread that seals: it must not wait long for it.
         sys.setswitchinterval(0.001)
 
         def ready() -> None:

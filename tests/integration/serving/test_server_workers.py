@@ -22,12 +22,12 @@ from tests.integration.serving.process import Released, Server, ask_all, launch,
 def workers_of(server: Server) -> list[int]:
     """Return the processes that answer, the first worker first."""
     listed = subprocess.run(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(server.process.pid)],
+        ["ps", "-ww", "-o", "pid=,comm=", "--ppid", str(server.process.pid)],
         capture_output=True,
         text=True,
         check=True,
     )
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line]
+    return [int(line.split()[0]) for line in listed.stdout.splitlines() if line.split()[1].startswith("worker-")]
 
 
 def until(condition: Callable[[], bool], *, seconds: float = 20) -> None:
