@@ -1,8 +1,9 @@
-"""`python -m bench [name …]`: run the benchmarks named, or all; each prints a table of medians."""
+"""`python -m bench [--quick] [name …]`: run the benchmarks named, or all; each prints a table of medians."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pkgutil
 import platform
@@ -26,14 +27,16 @@ def machine() -> str:
 def main() -> None:
     """Run the benchmarks."""
     known = sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if not module.name.startswith("_"))
-    wanted = sys.argv[1:] or known
+    quick = "--quick" in sys.argv
+    wanted = [word for word in sys.argv[1:] if word != "--quick"] or known
     unknown = set(wanted) - set(known)
     if unknown:
         sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     print(machine())
     for name in wanted:
         print(f"\n== {name}")
-        importlib.import_module(f"bench.{name}").main()
+        run = importlib.import_module(f"bench.{name}").main
+        run(**({"quick": quick} if "quick" in inspect.signature(run).parameters else {}))
 
 
 main()
