@@ -18,8 +18,18 @@ import msgspec
 from aboveboard.clock import timestamp
 from aboveboard.errors import AboveboardError
 
-LOGGERS = {"aboveboard": logging.WARNING, "asyncio": logging.WARNING, "uvicorn.error": logging.ERROR}
-"""uvicorn warns of every malformed request: that is for the client to know, and would let anyone fill the log."""
+LOGGERS = {
+    "aboveboard": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "uvicorn.error": logging.ERROR,
+    "opentelemetry.exporter": logging.ERROR,
+    "opentelemetry.sdk": logging.WARNING,
+    "opentelemetry.trace": logging.ERROR,
+}
+"""uvicorn warns of every malformed request, opentelemetry.trace of every malformed header: that is for the client to
+know, and would let anyone fill the log. Its exporter warns of each attempt it makes again, before it gives up."""
+TRACED = ("trace_id", "span_id")
+"""What a record has where it is about a traced request, by the names OpenTelemetry gives them in other formats."""
 
 
 class JsonLines(logging.Formatter):
@@ -37,6 +47,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= {name: getattr(record, name) for name in TRACED if hasattr(record, name)}
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             line["error"] = type(error).__name__

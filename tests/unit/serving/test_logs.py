@@ -3,9 +3,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+from datetime import UTC, datetime
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from aboveboard.errors import StorageFailed
 from aboveboard.serving.logs import logging_to
+from aboveboard.serving.tracing import Tracing, http_entry
 
 log = logging.getLogger("aboveboard.serving")
 
@@ -45,3 +50,28 @@ def test_an_exception_is_written_without_the_values_in_its_message() -> None:
     assert first["error"] == "ValueError"
     assert "test_logs.py" in str(first["at"])
     assert second["detail"] == "the disk is full"
+
+
+def test_a_line_about_a_traced_request_leads_to_its_trace() -> None:
+    stream = io.StringIO()
+    with logging_to(stream):
+        log.error("no more", extra={"trace_id": "0af7", "span_id": "b7ad"})
+        log.error("no more")
+    traced, other = lines(stream)
+    assert (traced["trace_id"], traced["span_id"]) == ("0af7", "b7ad")
+    assert "trace_id" not in other
+
+
+def test_clients_cannot_fill_the_log_with_malformed_trace_headers(caplog: pytest.LogCaptureFixture) -> None:
+    stream = io.StringIO()
+    with logging_to(stream):
+        headers = [(b"traceparent", b"0" * 600), (b"traceparent", b""), (b"tracestate", b"Jane=Doe,=," * 5)]
+        parent = (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        provider = TracerProvider(shutdown_on_exit=False)
+        tracing = Tracing(provider, timer=lambda: 0.0, clock=lambda: datetime.now(UTC))
+        for trace in ([headers[0]], headers, [parent, headers[2]]):
+            assert tracing.begin(trace, http_entry("POST", "/v1/decisions")) is not None
+        logging.getLogger("opentelemetry.sdk._shared_internal").warning("Queue full, dropping Span.")
+    (line,) = lines(stream)
+    assert line["message"] == "Queue full, dropping Span."
+    assert len(caplog.records) == 1
