@@ -24,9 +24,17 @@ class KmsKey:
         """Connect with the credentials of the environment. Raises `Misuse` without the extra `aws`."""
         try:
             import boto3
+            from botocore.exceptions import BotoCoreError
         except ImportError as error:
             raise Misuse("AWS KMS needs the package boto3", hint="pip install 'aboveboard[aws]'") from error
-        return cls(boto3.client("kms", region_name=region, endpoint_url=endpoint), key_id)
+        try:
+            client = boto3.client("kms", region_name=region, endpoint_url=endpoint)
+        except (BotoCoreError, ValueError) as error:
+            raise Misuse(
+                f"AWS KMS cannot be set up: {type(error).__name__}",
+                hint="set AWS_DEFAULT_REGION, or name the key by its whole ARN",
+            ) from error
+        return cls(client, key_id)
 
     def wrap(self, key: bytes) -> bytes:
         """Have KMS encrypt `key`. Raises `StorageFailed`, or `NotVerified` when it refuses to."""

@@ -21,9 +21,19 @@ class TransitKey:
 
     @classmethod
     def connect(
-        cls, url: str, token: str, key: str, *, mount: str = "transit", verify: bool | str = True
+        cls,
+        url: str | None,
+        token: str | None,
+        key: str,
+        *,
+        mount: str = "transit",
+        verify: bool | str | None = None,
     ) -> TransitKey:
-        """Connect with a token. Raises `Misuse` without the extra `vault`."""
+        """Connect with a token. Raises `Misuse` without the extra `vault`.
+
+        What is None is as Vault's own tools take it from the environment: `VAULT_ADDR`, `VAULT_TOKEN` or
+        `~/.vault-token`, `VAULT_CACERT`.
+        """
         try:
             import hvac
         except ImportError as error:
@@ -60,5 +70,6 @@ class TransitKey:
             ) from error
         except (hvac.exceptions.VaultError, requests.RequestException) as error:
             raise StorageFailed(
-                f"Vault cannot be reached: {type(error).__name__}", hint="is it up and unsealed?"
+                f"Vault cannot be reached: {type(error).__name__}",
+                hint="is it up and unsealed, and VAULT_ADDR right?",
             ) from error

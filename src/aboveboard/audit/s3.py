@@ -56,11 +56,21 @@ class S3Storage:
         try:
             import boto3
             from botocore.config import Config
+            from botocore.exceptions import BotoCoreError
         except ImportError as error:
             raise Misuse("S3 needs the package boto3", hint="pip install 'aboveboard[aws]'") from error
         config = Config(max_pool_connections=_PARALLEL, retries={"mode": "standard", "max_attempts": 5})
-        client = boto3.client("s3", region_name=region, endpoint_url=endpoint, config=config)
+        try:
+            client = boto3.client("s3", region_name=region, endpoint_url=endpoint, config=config)
+        except (BotoCoreError, ValueError) as error:
+            raise Misuse(
+                f"S3 cannot be set up: {type(error).__name__}", hint="check region, endpoint and the AWS settings"
+            ) from error
         return cls(client, bucket, prefix, lock_days=lock_days)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Create objects that are not there yet. Raises `NotVerified` where one is there with other content."""
@@ -90,7 +100,7 @@ class S3Storage:
             self._checkpoint_tag = None
             raise Conflict(
                 "another process has published a checkpoint to this bucket",
-                hint="one log has one publisher; a second prefix is for a second log",
+                hint="only the processes of one log publish under one prefix; another log needs another",
             )
         self._expect(code, "checkpoint")
         self._checkpoint_tag = answer["ETag"]

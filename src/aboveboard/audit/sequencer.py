@@ -18,11 +18,19 @@ from sqlalchemy import Row, func, insert, select, update
 from aboveboard.audit import tables
 from aboveboard.audit.edge import Edge
 from aboveboard.audit.journal import JournalReader, Place
-from aboveboard.audit.note import Checkpoint, Signature, SigningKey, format_note, parse_checkpoint, parse_note
+from aboveboard.audit.note import (
+    Checkpoint,
+    Signature,
+    SigningKey,
+    VerifierKey,
+    format_note,
+    parse_checkpoint,
+    parse_note,
+)
 from aboveboard.audit.storage import TileStorage
 from aboveboard.clock import Clock, timestamp
 from aboveboard.db import Database
-from aboveboard.errors import NotFound, NotVerified
+from aboveboard.errors import Conflict, NotFound, NotVerified
 
 _ROUND = 65_536
 """How many leaves are ordered and integrated in one go."""
@@ -88,6 +96,7 @@ class Sequencer:
         self._clock = clock
         self._cosign = cosign
         self._published: str | None = None
+        self._recognised = False
         self._begin_log()
 
     def publish(self) -> SignedCheckpoint:
@@ -319,6 +328,10 @@ class Sequencer:
 
     def _sign(self, edge: Edge) -> SignedCheckpoint:
         latest = self.latest()
+        if latest is not None and not self._recognised:
+            if not signed_by(latest.note, self._signers[0].verifier()):
+                raise other_signing_key(self._origin)
+            self._recognised = True
         if latest is None or latest.size != edge.size:
             head = Checkpoint(self._origin, edge.size, edge.root())
             if latest is not None and latest.size > head.size:
@@ -338,9 +351,28 @@ class Sequencer:
                     insert(tables.checkpoint).values(size=latest.size, time=latest.time, note=latest.note)
                 )
         if self._published != latest.note:
-            self._storage.put_checkpoint(latest.note)
+            try:
+                self._storage.put_checkpoint(latest.note)
+            except Conflict:
+                # Another process had its turn since ours. If it publishes this log, our database knows what it put.
+                self._known_checkpoint()
+                self._storage.put_checkpoint(latest.note)
             self._published = latest.note
         return latest
+
+
+def signed_by(note: str, key: VerifierKey) -> bool:
+    """Tell whether a note names `key` as a signer, or nobody of its name; no signature is checked."""
+    signers = {signature.key_id for signature in parse_note(note)[1] if signature.name == key.name}
+    return not signers or key.key_id in signers
+
+
+def other_signing_key(origin: str) -> NotVerified:
+    """Return the error that says that this process has other signing keys than those its log is signed with."""
+    return NotVerified(
+        f"the checkpoints of {origin} were signed with another key than the one here",
+        hint="a log has one signing key: restore it, or point ABOVEBOARD_LOG_KEYS at the directory that holds it",
+    )
 
 
 def _signed(time: str, note: str) -> SignedCheckpoint:

@@ -31,6 +31,9 @@ class TileStorage(Protocol):
     def put_checkpoint(self, note: str) -> None:
         """Replace the checkpoint, as one step. Raises `StorageFailed`."""
 
+    def close(self) -> None:
+        """Let go of connections."""
+
 
 class DirectoryStorage:
     """Tiles in a directory that any web server can serve as it is."""
@@ -84,6 +87,9 @@ class DirectoryStorage:
     def put_checkpoint(self, note: str) -> None:
         """Replace the file `checkpoint`."""
         write_atomically(self._root / "checkpoint", note.encode())
+
+    def close(self) -> None:
+        """Do nothing: no file is kept open."""
 
     def _make_directory(self, directory: Path, made: set[Path]) -> None:
         """Create a directory and note every parent whose list of names has changed."""

@@ -244,7 +244,8 @@ def witnesses(ctx: click.Context, given: tuple[str, ...], quorum: int | None, as
     from aboveboard.audit.witnesses import Asked, Witnesses, read_witnesses, write_witnesses
 
     out = output_of(as_json)
-    directory = Workspace.of(ctx).home.audit
+    workspace = Workspace.of(ctx)
+    directory = workspace.where.witnesses or workspace.home.audit
     if given:
         keys: dict[str, list[str]] = {}
         for text in given:
@@ -306,20 +307,31 @@ def anchor(ctx: click.Context, checkpoint_path: Path, vkey: str, proof_path: Pat
 
 
 @command.command(name="rotate-key")
+@click.option(
+    "--kek",
+    metavar="KEY",
+    help="Move to another key-encryption key: file:PATH, awskms:KEY or vault:[MOUNT/]KEY.",
+)
 @json_option
 @click.pass_context
-def rotate_key(ctx: click.Context, as_json: bool) -> None:
+def rotate_key(ctx: click.Context, kek: str | None, as_json: bool) -> None:
     """Wrap the keys of all persons under a fresh vault key, and delete the old one.
 
     Copies of the vault made before are then of no use without the old wrapped key in them. It is logged. Signing
-    keys do not change.
+    keys do not change. With --kek the vault key is wrapped by that key-encryption key from now on: every other
+    process refuses to seal until it is started again with ABOVEBOARD_LOG_KEK set to it.
     """
+    from aboveboard.audit.location import key_encryption_key
+
     out = output_of(as_json)
     workspace = Workspace.of(ctx)
+    new = key_encryption_key(kek) if kek is not None else None
     with workspace.log() as log:
-        count = log.rotate_vault_key(actor=workspace.actor)
+        count = log.rotate_vault_key(actor=workspace.actor, kek=new)
     out.say(f"[green]✓[/] {count} keys are wrapped anew; now let the old copies of the vault go")
-    out.document({"rewrapped": count})
+    if kek is not None:
+        out.next(f"export ABOVEBOARD_LOG_KEK={kek}", "here and for every process; then destroy the old key")
+    out.document({"rewrapped": count, "kek": None if new is None else new.reference})
 
 
 @command.command(name="restore-order")

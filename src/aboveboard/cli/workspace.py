@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from aboveboard.cli.app import settings_of
 from aboveboard.clock import Clock, system_clock
 from aboveboard.errors import Misuse, NotFound
 from aboveboard.files import secret_bytes, storage_errors
-from aboveboard.settings import Home
+from aboveboard.settings import Home, LogSettings
 
 if TYPE_CHECKING:
     from aboveboard.audit import AuditLog
@@ -29,12 +29,14 @@ class Workspace:
     home: Home
     actor: str
     clock: Clock = system_clock
+    where: LogSettings = field(default_factory=LogSettings)
+    """Where the log is, if not in the home."""
 
     @classmethod
     def of(cls, ctx: click.Context) -> Workspace:
         """Return the workspace this command was called in."""
         settings = settings_of(ctx)
-        return cls(settings.home, settings.actor)
+        return cls(settings.home, settings.actor, where=settings.log)
 
     def token_key(self) -> bytes:
         """Return the key that turns identifiers into tokens, made on first use."""
@@ -42,15 +44,13 @@ class Workspace:
 
     def log(self, origin: str | None = None) -> AuditLog:
         """Open the audit log for writing, under its own name unless another is given; use it in a `with` block."""
-        from aboveboard.audit import AuditLog
+        from aboveboard.audit.location import open_log
 
-        return AuditLog.open(
-            self.home.audit, keys=self.home.keys, origin=origin or self.origin(), clock=self.clock, writer="cli"
-        )
+        return open_log(self.home, self.where, origin=origin or self.origin(), writer="cli", clock=self.clock)
 
     def origin(self) -> str:
         """Return the name of this home's log: the one on its public key, or the default before there is any."""
-        path = self.home.keys / "audit-log.vkey"
+        path = (self.where.keys or self.home.keys) / "audit-log.vkey"
         with storage_errors(path):
             if not path.is_file():
                 return ORIGIN

@@ -1,4 +1,4 @@
-"""What every tile storage must do, held against a directory and against an S3 API."""
+"""What every tile storage must do, held against a directory, an S3 API and a real PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 from aboveboard.audit import verifier
 from aboveboard.audit.s3 import S3Storage
 from aboveboard.audit.storage import DirectoryStorage, TileStorage
+from aboveboard.audit.tiles_postgres import PostgresStorage
 from aboveboard.errors import Conflict, NotFound, NotVerified, StorageFailed
 from tests.audit_cases import ManualClock, decision, open_log
+from tests.postgres_server import new_database, postgres_server
 
 boto3 = pytest.importorskip("boto3")
 pytest.importorskip("moto")
@@ -41,14 +43,27 @@ def s3() -> Iterator[Any]:
     server.stop()
 
 
-@pytest.fixture(params=["directory", "s3"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> TileStorage:
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    pytest.importorskip("psycopg")
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["directory", "s3", "postgresql"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TileStorage]:
     if request.param == "directory":
-        return DirectoryStorage(tmp_path / "tiles")
+        yield DirectoryStorage(tmp_path / "tiles")
+        return
+    if request.param == "postgresql":
+        in_database = PostgresStorage(new_database(request.getfixturevalue("postgres")))
+        yield in_database
+        in_database.close()
+        return
     client = request.getfixturevalue("s3")
     bucket = f"bucket-{abs(hash(str(tmp_path)))}"
     client.create_bucket(Bucket=bucket)
-    return S3Storage(client, bucket, "logs/main")
+    yield S3Storage(client, bucket, "logs/main")
 
 
 def test_what_is_put_is_there(storage: TileStorage) -> None:
@@ -88,6 +103,30 @@ def test_a_whole_log_lives_in_it(storage: TileStorage, tmp_path: Path) -> None:
         assert verifier.verify_receipt(receipt, log.vkeys)["index"] == 400
         log.prove_consistency(first.size)
         assert log.fsck().as_dict()["findings"] == []
+
+
+def test_partial_tiles_go_when_the_full_one_comes(postgres: str) -> None:
+    storage = PostgresStorage(new_database(postgres))
+    storage.put({"tile/0/x001/000.p/7": b"7", "tile/0/x001/000.p/200": b"200", "tile/0/x001/001.p/3": b"3"})
+    storage.put({"tile/0/x001/000": b"256"})
+    for gone in ("tile/0/x001/000.p/7", "tile/0/x001/000.p/200"):
+        with pytest.raises(NotFound):
+            storage.get(gone)
+    assert storage.get("tile/0/x001/001.p/3") == b"3"
+    storage.close()
+
+
+def test_two_processes_publish_one_log_in_one_bucket(s3: Any, postgres: str, tmp_path: Path) -> None:
+    s3.create_bucket(Bucket="shared")
+    database = new_database(postgres)
+    with (
+        open_log(tmp_path, database=database, storage=S3Storage(s3, "shared"), writer="one") as one,
+        open_log(tmp_path, database=database, storage=S3Storage(s3, "shared"), writer="two") as two,
+    ):
+        for number, log in enumerate([one, two, one, two, two, one], start=1):
+            log.append(decision(number))
+            assert log.publish().size == number
+        assert one.fsck().as_dict()["findings"] == []
 
 
 def test_of_two_publishers_one_loses(s3: Any) -> None:
