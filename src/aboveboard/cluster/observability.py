@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from aboveboard.cluster import promql
 from aboveboard.cluster.naming import instance, selector
 from aboveboard.cluster.rollout import VERDICT_METRIC
 from aboveboard.cluster.scaling import LATENCY_METRIC, RATE_METRIC
 from aboveboard.cluster.types import DecisionService
 
-FAULTS = "internal|overloaded|storage-failed"
-"""Codes of problems that are ours and not the caller's."""
+GROUP_DECISIONS = "aboveboard:group_decisions:increase7d"
+GROUP_RATE = "aboveboard:group_selection_rate:increase7d"
+BEST_RATE = "aboveboard:best_group_selection_rate:increase7d"
+BEST_DECISIONS = "aboveboard:best_group_decisions:increase7d"
+GROUP_RATIO = "aboveboard:group_adverse_impact_ratio:increase7d"
+GROUP_Z = "aboveboard:group_adverse_impact_z:increase7d"
+STABILITY = "aboveboard:feature_stability_index:increase1d"
+"""Recorded series are named level:metric:window, as Prometheus advises; what autoscalers read may have no colon."""
+WEEK, DAY = "7d", "1d"
 RUNBOOK = "docs/concepts/operator.md"
 
 
@@ -41,26 +49,38 @@ def observation(service: DecisionService) -> list[dict[str, Any]]:
 def _groups(service: DecisionService) -> list[dict[str, Any]]:
     name, namespace = service.metadata.name, service.metadata.namespace
     chosen = f'namespace="{namespace}",job="{name}"'
+    scaling = {
+        RATE_METRIC: promql.decisions_per_pod(chosen, "1m"),
+        LATENCY_METRIC: promql.latency_per_pod(chosen, "2m"),
+    }
+    drift = f"{promql.stability_index(chosen, DAY, WEEK)} and {promql.enough_values(chosen, DAY, WEEK)}"
+    people = {
+        GROUP_DECISIONS: promql.group_decisions(chosen, WEEK),
+        GROUP_RATE: promql.selection_rate(chosen, WEEK),
+        BEST_RATE: promql.best_rate(_of(GROUP_RATE, chosen), _of(GROUP_DECISIONS, chosen)),
+        BEST_DECISIONS: promql.best_count(*(_of(each, chosen) for each in (GROUP_RATE, GROUP_DECISIONS, BEST_RATE))),
+        GROUP_RATIO: promql.adverse_impact_ratio(_of(GROUP_RATE, chosen), _of(BEST_RATE, chosen)),
+        GROUP_Z: promql.adverse_impact_z(
+            *(_of(each, chosen) for each in (GROUP_RATE, GROUP_DECISIONS, BEST_RATE, BEST_DECISIONS))
+        ),
+        STABILITY: drift,
+    }
+    prefix = f"aboveboard.{namespace}.{name}"
+    return [
+        {"name": f"{prefix}.scaling", "interval": "15s", "rules": _recorded(scaling)},
+        # Within a group rules are evaluated in order, so that each finds what those before it have recorded.
+        {"name": f"{prefix}.people", "interval": "5m", "rules": _recorded(people)},
+        {"name": f"{prefix}.alerts", "rules": _alerts(service, chosen)},
+    ]
+
+
+def _alerts(service: DecisionService, chosen: str) -> list[dict[str, Any]]:
     objectives = service.spec.objectives
     seconds = objectives.p99_milliseconds / 1000
-    bucket = f'aboveboard_decision_duration_seconds_bucket{{{chosen},stage="total"}}'
-    pods = "sum by (namespace, job, pod)"
-    recorded = [
-        {"record": RATE_METRIC, "expr": f"{pods} (rate(aboveboard_decisions_total{{{chosen}}}[1m]))"},
-        {
-            "record": LATENCY_METRIC,
-            # A pod that decided nothing has no percentile; it counts as fast, or no pod would ever be stopped.
-            "expr": f"histogram_quantile(0.99, sum by (namespace, job, pod, le) (rate({bucket}[2m]))) >= 0 "
-            f"or 0 * {pods} (aboveboard_ready{{{chosen}}})",
-        },
-    ]
-    faults = f'sum(rate(aboveboard_refused_requests_total{{{chosen},code=~"{FAULTS}"}}[%s]))'
-    decisions = f"sum(rate(aboveboard_decisions_total{{{chosen}}}[%s]))"
-    share = f"{faults} / ({faults} + {decisions})"
     budget = 1 - objectives.availability
     # Burning 14.4 times too fast uses up two per cent of a month's budget in an hour (SRE workbook, chapter 5).
-    burning = " and ".join(f"({share % ((window,) * 3)}) > {14.4 * budget:.6g}" for window in ("1h", "5m"))
-    alerts = [
+    burning = " and ".join(f"{promql.fault_share(chosen, window)} > {14.4 * budget:.6g}" for window in ("1h", "5m"))
+    return [
         _alert(
             "AboveboardUnavailable",
             f"absent(aboveboard_ready{{{chosen}}}) or sum(aboveboard_ready{{{chosen}}}) == 0",
@@ -73,14 +93,14 @@ def _groups(service: DecisionService) -> list[dict[str, Any]]:
         ),
         _alert(
             "AboveboardSlow",
-            f"histogram_quantile(0.99, sum by (le) (rate({bucket}[5m]))) > {seconds:g} and {decisions % '5m'} > 1",
+            f"{promql.latency(chosen, '5m', 0.99)} > {seconds:g} and {promql.decisions(chosen, '5m')} > 1",
             "10m",
             "warning",
             f"The 99th percentile of decisions is above {objectives.p99_milliseconds} ms.",
         ),
         _alert(
             "AboveboardJournalBehind",
-            f"max(aboveboard_journal_lag_seconds{{{chosen}}}) > 1",
+            f"{promql.journal_lag(chosen)} > 1",
             "2m",
             "critical",
             "Decisions wait for the disk; requests are turned away before one would go unrecorded.",
@@ -92,11 +112,29 @@ def _groups(service: DecisionService) -> list[dict[str, Any]]:
             "warning",
             "The verdict on the release under trial is fail.",
         ),
+        _alert(
+            "AboveboardAdverseImpact",
+            f"{_of(GROUP_RATIO, chosen)} < {promql.FOUR_FIFTHS} and {_of(GROUP_Z, chosen)} > {promql.SIGNIFICANT}",
+            "1h",
+            "warning",
+            "Over a week a group was selected at less than four fifths of the highest rate, and not by chance.",
+        ),
+        _alert(
+            "AboveboardDrift",
+            f"{_of(STABILITY, chosen)} > {promql.DRIFTED}",
+            "1h",
+            "warning",
+            "The people who are decided about are not those of a week ago, by one of the features.",
+        ),
     ]
-    return [
-        {"name": f"aboveboard.{namespace}.{name}.scaling", "interval": "15s", "rules": recorded},
-        {"name": f"aboveboard.{namespace}.{name}.alerts", "rules": alerts},
-    ]
+
+
+def _of(name: str, chosen: str) -> str:
+    return f"{name}{{{chosen}}}"
+
+
+def _recorded(series: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"record": name, "expr": expression} for name, expression in series.items()]
 
 
 def _alert(name: str, expression: str, duration: str, severity: str, summary: str) -> dict[str, Any]:
