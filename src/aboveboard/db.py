@@ -6,10 +6,9 @@ Errors of the driver become `StorageFailed`. Which tables there are is each pack
 from __future__ import annotations
 
 import fcntl
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAl
 
 from aboveboard.errors import Conflict, Misuse, StorageFailed
 from aboveboard.files import storage_errors
+from aboveboard.turnstile import Turnstile
 
 _BUSY_SECONDS = 30
 
@@ -28,6 +28,7 @@ class Database:
     def __init__(self, engine: Engine, name: str, locks: Path | None = None) -> None:
         self._engine = engine
         self._locks = locks
+        self._turnstiles: dict[str, Turnstile] = {}
         self.name = name
 
     @classmethod
@@ -121,8 +122,8 @@ class Database:
         """
         dbapi: Any = self._engine.dialect.loaded_dbapi
         try:
-            with self._errors(), self._engine.connect() as connection:
-                yield connection.connection.dbapi_connection
+            with self._errors(), closing(self._engine.raw_connection()) as connection:
+                yield connection.dbapi_connection
         except dbapi.Error as error:
             raise StorageFailed(f"{self.name}: {error}", hint="check that it can be reached and read") from error
 
@@ -144,19 +145,10 @@ class Database:
                 connection.execute(text(f"SELECT {take}(hashtextextended(:name, 0))"), key)
                 yield
             return
-        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        gate, door = (self._locks / f"{name}-gate.lock", self._locks / f"{name}.lock")
-        with storage_errors(door):
-            outer, inner = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in (gate, door))
-        try:
-            # The kernel lets sharers overtake whoever waits to be alone; at the gate they queue up behind.
-            fcntl.flock(outer, mode)
-            fcntl.flock(inner, mode)
-            fcntl.flock(outer, fcntl.LOCK_UN)
+        if (turnstile := self._turnstiles.get(name)) is None:
+            turnstile = self._turnstiles.setdefault(name, Turnstile(self._locks, name))
+        with turnstile.passed(shared=shared):
             yield
-        finally:
-            os.close(inner)
-            os.close(outer)
 
     def forget_deleted(self) -> None:
         """Leave nothing of deleted rows in the database's own files.
@@ -191,8 +183,10 @@ class Database:
                 raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections and lock files."""
         self._engine.dispose()
+        for turnstile in self._turnstiles.values():
+            turnstile.close()
 
     def migrate(self, migrations: Path, head: str) -> None:
         """Bring the schema to revision `head`, which costs one query where it is there already."""

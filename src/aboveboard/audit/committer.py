@@ -10,8 +10,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from aboveboard.audit.events import Event
 from aboveboard.audit.journal import JournalWriter
@@ -21,8 +22,7 @@ from aboveboard.audit.vault import Vault
 from aboveboard.errors import AboveboardError, Overloaded, StorageFailed
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledgement:
+class Acknowledgement(msgspec.Struct, frozen=True):
     """The word that an event is durable: where it stands in its journal, and what the log will commit to."""
 
     writer: str
@@ -33,7 +33,7 @@ class Acknowledgement:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the acknowledgement as a JSON-ready document."""
-        return {"writer": self.writer, "batch": self.batch, "ordinal": self.ordinal, "commitment": self.commitment}
+        return msgspec.structs.asdict(self)
 
 
 Settled = tuple[Any, Acknowledgement | AboveboardError]
@@ -69,8 +69,9 @@ class Committer:
         """How many events wait to be made durable."""
         return len(self._queue)
 
-    def submit(self, event: Event, deliver: Deliver, tag: Any) -> None:
-        """Queue an event; `deliver` is called from the commit thread with `(tag, outcome)`, once per group.
+    def submit(self, work: Sequence[tuple[Event, Deliver, Any]]) -> None:
+        """Queue events, all or none; their `deliver` is called from the commit thread with `(tag, outcome)`, once
+        per group.
 
         Raises `Overloaded` when the queue is full and `StorageFailed` while the journal has not recovered.
         """
@@ -79,12 +80,12 @@ class Committer:
                 raise self._failure
             if self._closing:
                 raise Overloaded("the audit log is closing")
-            if len(self._queue) >= self._capacity:
+            if len(self._queue) + len(work) > self._capacity:
                 raise Overloaded(
                     f"{self._capacity} events already wait for the audit log's disk",
                     hint="try again later; the disk or the machine is too slow for this load",
                 )
-            self._queue.append((event, deliver, tag))
+            self._queue.extend(work)
             if self._idle:
                 self._changed.notify()
 

@@ -124,6 +124,7 @@ class FileJournalWriter:
 
     def __init__(self, directory: Path, lock: int, *, disk: Disk, segment_bytes: int) -> None:
         self._directory = directory
+        self._name = directory.name
         self._lock = lock
         self._disk = disk
         self._segment_bytes = segment_bytes
@@ -167,7 +168,7 @@ class FileJournalWriter:
     @property
     def name(self) -> str:
         """The journal's name: that of its directory."""
-        return self._directory.name
+        return self._name
 
     def write(self, entries: Sequence[Sealed]) -> Written:
         """Append a batch and sync it. Raises `StorageFailed`; then the journal refuses until `recover`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, Self
 from aboveboard.audit.background import Background
 from aboveboard.audit.committer import Acknowledgement, Committer, Deliver, Settled
 from aboveboard.audit.erasure import Eraser, Erasure
-from aboveboard.audit.events import Event, KeyRotated
+from aboveboard.audit.events import Decision, Event, KeyRotated
 from aboveboard.audit.fsck import FsckReport, check
 from aboveboard.audit.index import Entry, Index, Query
 from aboveboard.audit.journal import (
@@ -30,8 +30,10 @@ from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
 from aboveboard.audit.keyfiles import signing_key
 from aboveboard.audit.note import COSIGNATURE_MLDSA44, ED25519, SigningKey, check_name
 from aboveboard.audit.proof import ConsistencyProof, InclusionProof, Prover, Receipt
-from aboveboard.audit.reading import Reader
+from aboveboard.audit.reading import Reader, Recorded
 from aboveboard.audit.restore import restore_order
+from aboveboard.audit.review import Case
+from aboveboard.audit.review_queue import CaseQuery, ReviewQueue
 from aboveboard.audit.sequencer import Cosign, Sequencer, SignedCheckpoint
 from aboveboard.audit.storage import DirectoryStorage, TileStorage
 from aboveboard.audit.tables import LOG_HEAD, MIGRATIONS
@@ -68,7 +70,12 @@ class Channel:
 
     def submit(self, event: Event, tag: Any) -> None:
         """Queue `event` and return at once. Raises `Overloaded` or `StorageFailed`."""
-        self._log.committer.submit(self._log.admitted(event), self._deliver, tag)
+        self.submit_all([(event, tag)])
+
+    def submit_all(self, tagged: Iterable[tuple[Event, Any]]) -> None:
+        """Queue events with their tags, all or none, and return at once. Raises as `submit` does."""
+        admitted, deliver = self._log.admitted, self._deliver
+        self._log.committer.submit([(admitted(event), deliver, tag) for event, tag in tagged])
 
 
 class AuditLog:
@@ -202,6 +209,7 @@ class AuditLog:
         self._vault.close()
         self._database.close()
         self._journals.close()
+        self._storage.close()
 
     # -- writing
 
@@ -369,6 +377,33 @@ class AuditLog:
     def read(self, index: int, *, actor: str, purpose: str) -> Event:
         """Return the event of an entry; the access is logged. Raises `NotFound`, `Erased`."""
         return self._reader.read(index, actor=actor, purpose=purpose)
+
+    def decision(self, decision_id: str, *, actor: str, purpose: str) -> tuple[Decision, Acknowledgement]:
+        """Return a decision and the word that was given for it, also before it was published; the access is logged.
+
+        Raises `NotFound`, also where the person was erased before, and `Erased`.
+        """
+        return self._reader.decision(decision_id, actor=actor, purpose=purpose)
+
+    def history(self, decision_id: str, *, actor: str, purpose: str) -> list[Recorded]:
+        """Return all that the log holds about one decision, in its order: the decision first; the access is logged.
+
+        Finds what has been taken in. Empty where there is no such decision, or nobody can read it any more.
+        """
+        return self._reader.history(decision_id, actor=actor, purpose=purpose)
+
+    def waiting(self, query: CaseQuery, *, actor: str, purpose: str) -> list[Case]:
+        """Return decisions that wait for a person; the search is logged. Raises `Misuse` for a limit that is none."""
+        return self._reader.waiting(query, actor=actor, purpose=purpose)
+
+    @property
+    def queue(self) -> ReviewQueue:
+        """The decisions that wait for a person, for counting and deciding; people look with `waiting`."""
+        return self._index.queue
+
+    def turn(self, name: str) -> AbstractContextManager[None]:
+        """Hold the lock `name` among all processes that write to this log. Not re-entrant."""
+        return self._database.lock(name)
 
     def export(self, subject: str, *, actor: str, purpose: str) -> dict[str, Any]:
         """Return everything held about a person, JSON-ready (GDPR art. 15); the access is logged.

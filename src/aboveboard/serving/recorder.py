@@ -18,6 +18,8 @@ it is called once more, when that is known."""
 LARGEST_BACKLOG: Final = 2_000
 """Records on their way to the disk. At a few thousand a second they are half a second's work: more would be late."""
 DEADLINE_SECONDS: Final = 5.0
+GATHERING_SECONDS: Final = 0.001
+"""Of the order of what a sync takes: long enough to share one, too short to be noticed."""
 
 
 class Unconfirmed(Overloaded):
@@ -41,8 +43,9 @@ class _Record:
 class Recorder:
     """Hands events to the log's commit thread; runs on one event loop.
 
-    What comes in during one turn of the loop is handed over at its end, together: the commit thread, once awake,
-    competes with the loop for the interpreter, so it is better woken once, for everything.
+    What comes in is gathered until the loop has nothing else to do, and handed over together: the commit thread, once
+    awake, competes with the loop for the interpreter, and every group costs a sync, so it is better woken once, for
+    everything. Nobody waits longer than `GATHERING_SECONDS` for others to come.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Recorder:
         When the deadline passes it gets `Unconfirmed`, and once more what came of it.
         """
         if not self._gathered:
-            self._loop.call_soon(self._hand_over)
+            self._loop.call_soon(self._look_around, 0)
         record = _Record(event, settled, self._timer())
         self._gathered.append(record)
         self._pending.append(record)
@@ -96,18 +99,24 @@ class Recorder:
         """Wait until everything handed over is settled."""
         await self._idle.wait()
 
+    def _look_around(self, gathered: int) -> None:
+        """Hand over if nothing has come in since the last turn of the loop, when there were so many."""
+        waiting = self._gathered
+        if len(waiting) > gathered and self._timer() - waiting[0].since < GATHERING_SECONDS:
+            self._loop.call_soon(self._look_around, len(waiting))
+        else:
+            self._hand_over()
+
     def _hand_over(self) -> None:
         gathered, self._gathered = self._gathered, []
-        for number, record in enumerate(gathered):
-            try:
-                self._channel.submit(record.event, record)
-            except AboveboardError as error:
-                # The journal takes no more; what follows would fare no better.
-                for refused in gathered[number:]:
-                    self._pending.remove(refused)
-                    refused.settled(error)
-                self._note_idle()
-                return
+        try:
+            self._channel.submit_all([(record.event, record) for record in gathered])
+        except AboveboardError as error:
+            # The journal takes no more.
+            for refused in gathered:
+                self._pending.remove(refused)
+                refused.settled(error)
+            self._note_idle()
 
     def _committed(self, batch: list[tuple[Any, Acknowledgement | AboveboardError]]) -> None:
         """Runs in the commit thread, once for each group commit."""
