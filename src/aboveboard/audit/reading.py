@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from aboveboard.audit.events import Event, Personal, PersonalDataAccessed
+from aboveboard.audit.committer import Acknowledgement
+from aboveboard.audit.events import Decision, Event, Personal, PersonalDataAccessed
 from aboveboard.audit.index import Entry, Index, Query
 from aboveboard.audit.journal import JournalReader
 from aboveboard.audit.proof import RECEIPT_VERSION, ConsistencyProof, InclusionProof, Prover, Receipt
@@ -17,7 +19,7 @@ from aboveboard.audit.segment import Sealed
 from aboveboard.audit.sequencer import Sequencer, SignedCheckpoint
 from aboveboard.audit.vault import Vault
 from aboveboard.clock import Clock, timestamp
-from aboveboard.errors import Misuse, NotAuthorised, NotFound
+from aboveboard.errors import Misuse, NotAuthorised, NotFound, NotVerified
 
 
 class Erased(NotFound):
@@ -135,6 +137,31 @@ class Reader:
         if isinstance(event, Personal) or self._readers is not None:
             self._accessed("read", actor, purpose, [sealed.key_id])
         return event
+
+    def decision(self, decision_id: str, *, actor: str, purpose: str) -> tuple[Decision, Acknowledgement]:
+        """Return a decision and the word that was given for it, taking in what is durable where that is needed.
+
+        The access is logged. Raises `NotFound`, also where the person was erased before, and `Erased`.
+        """
+        self.admit(actor, purpose)
+        query = Query(decision_id=decision_id, kind="decision/1", limit=1)
+        found = self._index.find(query)
+        if not found:
+            self._sequencer.integrate()
+            self._index.catch_up()
+            found = self._index.find(query)
+        if not found:
+            raise NotFound(f"the log has no decision {decision_id}", hint="was the person erased meanwhile?")
+        leaf = found[0].index
+        location = self._sequencer.locate(leaf)
+        batch = self._journals.batch(location.journal, location.place)
+        sealed = next(islice(batch.entries(), location.position, None))
+        event = self._open(leaf, sealed).event()
+        if not isinstance(event, Decision):  # the query asked for this kind
+            raise NotVerified(f"entry {leaf} is not the decision the index says it is", hint="rebuild the index")
+        self._accessed("read", actor, purpose, [sealed.key_id])
+        ordinal = batch.first_ordinal + location.position
+        return event, Acknowledgement(location.journal, batch.number, ordinal, sealed.commitment.hex())
 
     def export(self, subject: str, *, actor: str, purpose: str) -> dict[str, Any]:
         """Return everything held about a person, JSON-ready (GDPR art. 15); the access is logged.

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from aboveboard.audit import AuditLog
 from aboveboard.clock import Clock
 from aboveboard.errors import AboveboardError
+from aboveboard.serving.claims import KeyDigests
 from aboveboard.serving.deployment import Deployment
+from aboveboard.serving.idempotency import OnceHere
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.recorder import Recorder
 from aboveboard.serving.service import Answer, DecisionService
@@ -39,6 +41,7 @@ async def _decide_all(
         clock=clock,
         timer=time.perf_counter,
         metrics=Metrics(pending=lambda: recorder.pending, lag=recorder.lag),
+        once=OnceHere(KeyDigests(token_key, deployment.name), timer=time.perf_counter, clock=clock),
     )
     places = asyncio.Semaphore(_IN_FLIGHT)
 

@@ -16,13 +16,17 @@ from aboveboard.clock import Clock
 from aboveboard.errors import AboveboardError
 from aboveboard.release import ReleaseStore
 from aboveboard.serving.access import Access
+from aboveboard.serving.claims import Claims, KeyDigests
 from aboveboard.serving.control import TrackControl
 from aboveboard.serving.gathered import families_of
 from aboveboard.serving.http import DecisionEndpoint
+from aboveboard.serving.idempotency import OnceEverywhere
 from aboveboard.serving.metrics import Metrics
+from aboveboard.serving.presence import Presence
 from aboveboard.serving.recorder import DEADLINE_SECONDS, LARGEST_BACKLOG, Recorder
+from aboveboard.serving.retelling import Retelling
 from aboveboard.serving.routes import Routes
-from aboveboard.serving.service import DecisionService
+from aboveboard.serving.service import Answer, DecisionService
 from aboveboard.serving.sibling import Line
 from aboveboard.serving.standing import StandingFile
 from aboveboard.serving.tracks import Tracks
@@ -45,6 +49,8 @@ class Node:
         file: StandingFile,
         access: Access,
         token_key: bytes,
+        claims: Claims,
+        presence: Presence,
         clock: Clock,
         timer: Callable[[], float],
         largest_backlog: int = LARGEST_BACKLOG,
@@ -64,6 +70,9 @@ class Node:
         self.control.resume()
         self._log = log
         self._token_key = token_key
+        self._claims = claims
+        self._presence = presence
+        self._retelling = Retelling(log, store, lambda: self.control.tracks)
         self._clock = clock
         self._timer = timer
         self._largest_backlog = largest_backlog
@@ -103,12 +112,29 @@ class Node:
                 with contextlib.suppress(AboveboardError):  # whoever writes next is told
                     await asyncio.to_thread(self._log.forget_erased)
 
+    def _once(self) -> OnceEverywhere[Answer]:
+        return OnceEverywhere(
+            self._claims,
+            self._presence,
+            KeyDigests(self._token_key, self.control.tracks.champion.name),
+            self._retelling.answer,
+            timer=self._timer,
+            clock=self._clock,
+            replayed=self._count_replay,
+            largest_backlog=self._largest_backlog,
+            deadline=self._deadline,
+        )
+
+    def _count_replay(self) -> None:
+        self.metrics.replayed += 1
+
     @contextlib.asynccontextmanager
     async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
         """Take up the event loop; at the end, wait until everything handed to the journal is durable."""
         self.recorder = Recorder(
             self._log, timer=self._timer, largest_backlog=self._largest_backlog, deadline=self._deadline
         )
+        once = self._once()
         self.service = DecisionService(
             self.control.tracks,
             self.recorder,
@@ -116,6 +142,7 @@ class Node:
             clock=self._clock,
             timer=self._timer,
             metrics=self.metrics,
+            once=once,
         )
         self._answering = True
         self.metrics.ready = True
@@ -127,7 +154,9 @@ class Node:
                 yield
         finally:
             self.metrics.ready = False
+            await once.drained()
             await self.recorder.drained()
+            await once.close()
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await following

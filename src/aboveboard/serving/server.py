@@ -20,6 +20,7 @@ from aboveboard.errors import AboveboardError, Misuse
 from aboveboard.files import secret_bytes
 from aboveboard.release import Keyring, ReleaseStore
 from aboveboard.serving.access import Access, load_clients
+from aboveboard.serving.claiming import open_claims
 from aboveboard.serving.control import load_tracks
 from aboveboard.serving.identity import load_identity
 from aboveboard.serving.keeper import Keeper
@@ -151,7 +152,10 @@ def _work(
     store = ReleaseStore(home.releases, keys=Keyring(home.keys), clock=clock)
     tracks = load_tracks(options.plan, store, {})
     token_key = secret_bytes(home.subject_key)
-    with open_log(home, options, clock, writer="server") as log:
+    with (
+        open_log(home, options, clock, writer="server") as log,
+        open_claims(home.serving) as (claims, presence),
+    ):
         node = Node(
             tracks,
             store,
@@ -159,6 +163,8 @@ def _work(
             file=StandingFile(home.serving, tracks.champion.name),
             access=access,
             token_key=token_key,
+            claims=claims,
+            presence=presence,
             clock=clock,
             timer=timer,
             largest_backlog=options.largest_backlog,

@@ -14,7 +14,7 @@ from aboveboard.errors import AboveboardError
 from aboveboard.ids import new_id, subject_token
 from aboveboard.models import Reason
 from aboveboard.serving.decide import decide
-from aboveboard.serving.idempotency import Replays, Reply
+from aboveboard.serving.idempotency import Once, Reply
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.recorder import Unconfirmed
 from aboveboard.serving.requests import DecisionRequest, parse_decision
@@ -70,6 +70,7 @@ class DecisionService:
         clock: Clock,
         timer: Callable[[], float],
         metrics: Metrics,
+        once: Once[Answer],
     ) -> None:
         self.tracks = tracks
         self._journal = journal
@@ -77,7 +78,7 @@ class DecisionService:
         self._clock = clock
         self._timer = timer
         self._metrics = metrics
-        self._replays: Replays[Answer] = Replays(timer=timer)
+        self._once = once
         self._second: tuple[int, str] = (-1, "")
 
     def decide(self, body: bytes, reply: Reply[Answer], *, client: str = "") -> None:
@@ -92,19 +93,16 @@ class DecisionService:
         if request.idempotency_key is None:
             self._decide(request, reply, started)
             return
-        first = self._replays.first(client, request.idempotency_key, body, reply)
-        if first is None:
-            self._metrics.replayed += 1
-            return
-        try:
-            self._decide(request, first, started)
-        except AboveboardError as error:
-            first(error)
-        except BaseException:
-            self._replays.drop(client, request.idempotency_key)
-            raise
 
-    def _decide(self, request: DecisionRequest, reply: Reply[Answer], started: float) -> None:
+        def decide_as(decision_id: str, settle: Reply[Answer]) -> None:
+            self._decide(request, settle, started, decision_id)
+
+        if self._once.ask(client, request.idempotency_key, body, reply, decide_as):
+            self._metrics.replayed += 1
+
+    def _decide(
+        self, request: DecisionRequest, reply: Reply[Answer], started: float, decision_id: str | None = None
+    ) -> None:
         timer, metrics, tracks = self._timer, self._metrics, self.tracks
         subject = subject_token(self._token_key, request.subject)
         track, deployment = tracks.choose(subject)
@@ -116,7 +114,7 @@ class DecisionService:
         decision = decide(deployment.model, row, locale=locale)
         decided = timer()
         moment = self._clock()
-        decision_id = new_id("dec", moment)
+        decision_id = decision_id or new_id("dec", moment)
         counts = metrics.of_release(deployment.name, deployment.digest, track, deployment.model.encoding)
 
         def settled(result: Acknowledgement | AboveboardError) -> None:
