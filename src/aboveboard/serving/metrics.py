@@ -1,12 +1,12 @@
 """What Prometheus reads: counts that add up over servers and regions, never rates.
 
-The hot path adds to plain integers; they are given their names and labels only when somebody reads them.
-Names follow the Prometheus rules: one prefix, base units, `_total` on counters.
+The hot path notes what has happened; it is counted now and then, and the counts get names and labels only when
+somebody reads them. Names follow the Prometheus rules: one prefix, base units, `_total` on counters.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -22,22 +22,27 @@ LATENCY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 """Seconds. 0.1 is the service level most models declare."""
 SCORE_BOUNDS = tuple(step / 20 for step in range(1, 20))
 STAGES = ("read", "decide", "journal", "total")
+_NOTED = 256
+"""So many decisions are counted in one go: one by one, counting them took longer than reading them."""
 
 
 class Histogram:
     """Counts by upper bound, and the sum."""
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("_edges", "bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self._edges = np.array(bounds)
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    def observe(self, values: NDArray[np.float64]) -> None:
+        """Count values, shape (n,)."""
+        places = np.searchsorted(self._edges, values)
+        for place, count in enumerate(np.bincount(places, minlength=len(self.counts)).tolist()):
+            self.counts[place] += count
+        self.total += float(values.sum())
 
     def buckets(self) -> list[tuple[str, float]]:
         """Return cumulative counts by upper bound, the last `+Inf`."""
@@ -50,9 +55,9 @@ class Histogram:
 
 
 class ReleaseCounts:
-    """The counts of one release on one track."""
+    """The counts of one release on one track. What is noted is counted when somebody asks, or when much was noted."""
 
-    __slots__ = ("bins", "groups", "model", "outcomes", "release", "scores", "track")
+    __slots__ = ("_noted", "_noted_scores", "bins", "groups", "model", "outcomes", "release", "scores", "track")
 
     def __init__(self, model: str, release: str, track: str, encoding: Encoding | None) -> None:
         self.model = model
@@ -63,19 +68,33 @@ class ReleaseCounts:
         """By attribute, group, outcome."""
         self.scores = Histogram(SCORE_BOUNDS)
         self.bins = FeatureBins(encoding) if encoding is not None else None
+        self._noted: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
+        self._noted_scores: list[float] = []
 
-    def decided(self, outcome: str, score: float, attributes: Sequence[str], groups: Sequence[str]) -> None:
-        """Count one decision, once for itself and once for each protected attribute."""
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        self.scores.observe(score)
-        for attribute, group in zip(attributes, groups, strict=True):
-            key = (attribute, group, outcome)
-            self.groups[key] = self.groups.get(key, 0) + 1
+    def decided(self, outcome: str, score: float, attributes: tuple[str, ...], groups: tuple[str, ...]) -> None:
+        """Note one decision, to be counted once for itself and once for each protected attribute."""
+        self._noted.append((outcome, attributes, groups))
+        self._noted_scores.append(score)
+        if len(self._noted) >= _NOTED:
+            self.count()
 
     def looked_like(self, row: NDArray[np.float64]) -> None:
-        """Count one row, shape (width,), by the bins its values fall into."""
+        """Note one row, shape (width,), to be counted by the bins its values fall into."""
         if self.bins is not None:
             self.bins.add(row)
+
+    def count(self) -> None:
+        """Count what was noted."""
+        if not self._noted:
+            return
+        for (outcome, attributes, groups), times in Counter(self._noted).items():
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + times
+            for attribute, group in zip(attributes, groups, strict=True):
+                key = (attribute, group, outcome)
+                self.groups[key] = self.groups.get(key, 0) + times
+        self.scores.observe(np.array(self._noted_scores))
+        self._noted.clear()
+        self._noted_scores.clear()
 
 
 class Metrics(Collector):
@@ -84,6 +103,7 @@ class Metrics(Collector):
     def __init__(self, *, pending: Callable[[], int] = lambda: 0, lag: Callable[[], float] = lambda: 0.0) -> None:
         self._releases: dict[tuple[str, str, str], ReleaseCounts] = {}
         self.stages = {stage: Histogram(LATENCY_BOUNDS) for stage in STAGES}
+        self._moments: list[tuple[float, float, float, float]] = []
         self.refused: dict[str, int] = {}
         self.outcomes: dict[str, int] = {}
         self.shadow_refusals: dict[tuple[str, str], int] = {}
@@ -119,12 +139,19 @@ class Metrics(Collector):
         self.comparisons[key] = self.comparisons.get(key, 0) + 1
 
     def timed(self, started: float, read: float, decided: float, durable: float) -> None:
-        """Count how long one decision took, from the moments its stages ended."""
-        stages = self.stages
-        stages["read"].observe(read - started)
-        stages["decide"].observe(decided - read)
-        stages["journal"].observe(durable - decided)
-        stages["total"].observe(durable - started)
+        """Note how long one decision took, from the moments its stages ended."""
+        self._moments.append((started, read, decided, durable))
+        if len(self._moments) >= _NOTED:
+            self._count_durations()
+
+    def _count_durations(self) -> None:
+        if not self._moments:
+            return
+        moments = np.array(self._moments)
+        self._moments.clear()
+        for stage, seconds in zip(STAGES, np.diff(moments).T, strict=False):
+            self.stages[stage].observe(seconds)
+        self.stages["total"].observe(moments[:, -1] - moments[:, 0])
 
     def registry(self) -> CollectorRegistry:
         """Return a registry with these counts and those of the process, ready to be written out."""
@@ -135,6 +162,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family."""
+        self._count_durations()
         yield from self._decisions()
         stages = HistogramMetricFamily(
             "aboveboard_decision_duration_seconds",
@@ -209,6 +237,7 @@ class Metrics(Collector):
             labels=[*labels, "feature", "bin"],
         )
         for counts in self._releases.values():
+            counts.count()
             who = [counts.model, counts.release, counts.track]
             for outcome, count in counts.outcomes.items():
                 decisions.add_metric([*who, outcome], count)

@@ -21,7 +21,7 @@ def test_openapi(golden: Golden) -> None:
 def test_metrics(golden: Golden) -> None:
     metrics = Metrics()
     counts = metrics.of_release("credit-default", "sha256:" + "a" * 64, "champion")
-    counts.decided("approve", 0.81, ["sex"], ["female"])
+    counts.decided("approve", 0.81, ("sex",), ("female",))
     metrics.timed(0.0, 0.0001, 0.0003, 0.004)
     metrics.refuse("not-json")
     metrics.compare("sha256:" + "b" * 64, "approve", "refer")

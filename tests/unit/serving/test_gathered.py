@@ -12,7 +12,7 @@ def worker(approved: int, *, lag: float, ready: bool) -> Metrics:
     metrics = Metrics(pending=lambda: approved, lag=lambda: lag)
     counts = metrics.of_release("credit-default", "sha256:aa", "champion")
     for _ in range(approved):
-        counts.decided("approve", 0.8, ["sex"], ["female"])
+        counts.decided("approve", 0.8, ("sex",), ("female",))
         metrics.timed(0.0, 0.0001, 0.0003, 0.004)
     metrics.ready = ready
     return metrics
