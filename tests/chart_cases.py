@@ -82,6 +82,15 @@ def value_sets() -> dict[str, dict[str, Any]]:
         "monitored": merged(
             plane, {"monitoring": {"enabled": True, "labels": {"team": "risk"}}, "mesh": {"enabled": True}}
         ),
+        "dashboards": merged(
+            off,
+            {
+                "grafana": {
+                    "dashboards": {"enabled": True, "folder": "Risk", "instanceLabels": {"dashboards": "grafana"}}
+                },
+                "rbac": {"roles": False},
+            },
+        ),
         "nothing": merged(off, {"rbac": {"roles": False}}),
     }
 

@@ -77,6 +77,34 @@ def fault_share(chosen: str, window: str) -> str:
     return f"{faults} / ({faults} + ({made} or vector(0)) > 0)"
 
 
+def outcome_share(chosen: str, window: str) -> str:
+    """Return the share of each outcome among the decisions of its track."""
+    all_of_track = decisions(chosen, window, by="track")
+    return f"{decisions(chosen, window, by='track, outcome')} / on (track) group_left () ({all_of_track} > 0)"
+
+
+def score(chosen: str, window: str, quantile: float) -> str:
+    """Return a quantile of the scores of each track."""
+    bucket = f"aboveboard_decision_score_bucket{{{chosen}}}"
+    return f"histogram_quantile({quantile:g}, sum by (track, le) (rate({bucket}[{window}])))"
+
+
+def comparisons(chosen: str, window: str) -> str:
+    """Return how many requests shadows scored too, by what was decided and what they would have."""
+    series = f"aboveboard_shadow_comparisons_total{{{chosen}}}"
+    return f"sum by (release, decided, shadowed) (increase({series}[{window}]))"
+
+
+def reported(chosen: str, window: str) -> str:
+    """Return outcomes reported per second, by kind."""
+    return f"sum by (kind) (rate(aboveboard_reported_outcomes_total{{{chosen}}}[{window}]))"
+
+
+def replayed(chosen: str, window: str) -> str:
+    """Return requests per second that were answered by an earlier decision."""
+    return f"sum(rate(aboveboard_replayed_requests_total{{{chosen}}}[{window}]))"
+
+
 def journal_lag(chosen: str, *, by: str = "") -> str:
     """Return the age of the oldest record that is not yet durable, in seconds."""
     return f"max{f' by ({by}) ' if by else ' '}(aboveboard_journal_lag_seconds{{{chosen}}})"
@@ -130,6 +158,11 @@ def stability_index(chosen: str, window: str, before: str) -> str:
     p = _share(f"({now} or 0 * {then})")
     q = _share(f"({then} or 0 * {now})")
     return f"sum by ({_FEATURE}) (({p} - {q}) * ln({p} / {q}))"
+
+
+def feature_counts(chosen: str, window: str) -> str:
+    """Return how many values of each feature fell into each bin."""
+    return f"sum by (feature, bin) (increase(aboveboard_feature_values_total{{{chosen}}}[{window}]))"
 
 
 def enough_values(chosen: str, window: str, before: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aboveboard.cluster import crd_documents
 from aboveboard.cluster.policies import admission_policies, webhook_configuration
+from aboveboard.deploy.dashboards import dashboard_files
 from aboveboard.deploy.manifests import file_name, to_yaml
 from aboveboard.deploy.values import Values, values_schema
 from aboveboard.spec.types import Strict
@@ -30,6 +31,7 @@ def chart_files() -> dict[str, str]:
     # The template fills in where the webhook is, and whose certificate is trusted.
     files["files/webhook.yaml"] = to_yaml([webhook_configuration(namespace="set-by-helm", service="set-by-helm")])
     files["files/admission-policies.yaml"] = to_yaml(admission_policies())
+    files |= {f"files/dashboards/{name}": text for name, text in dashboard_files().items()}
     for crd in crd_documents():
         files[f"crds/{file_name(crd)}"] = to_yaml([crd])
     return files

@@ -249,6 +249,24 @@ class Monitoring(Strict):
     """Labels by which your Prometheus selects its monitors and rules."""
 
 
+class Dashboards(Strict):
+    """What Grafana shows: decisions, fairness and drift, servers and journal, the control plane."""
+
+    enabled: bool = False
+    labels: dict[LabelKey, LabelValue] = {"grafana_dashboard": "1"}
+    """Labels by which Grafana's sidecar finds the ConfigMaps."""
+    folder: Text = "Aboveboard"
+    """In Grafana."""
+    instance_labels: dict[LabelKey, LabelValue] = {}
+    """With the Grafana operator: labels of your Grafana. Each dashboard becomes a GrafanaDashboard, too."""
+
+
+class Grafana(Strict):
+    """Dashboards for a Grafana that reads the Prometheus of this cluster."""
+
+    dashboards: Dashboards = Dashboards()
+
+
 class Mesh(Strict):
     """Istio for the control plane's own namespace: mutual TLS, strict, but for the API server's calls."""
 
@@ -282,6 +300,7 @@ class Values(Strict):
     kafka: Kafka = Kafka()
     external_secrets: ExternalSecrets = ExternalSecrets()
     monitoring: Monitoring = Monitoring()
+    grafana: Grafana = Grafana()
     mesh: Mesh = Mesh()
 
 
