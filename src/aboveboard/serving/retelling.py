@@ -79,5 +79,5 @@ def retold(decision: events.Decision, acknowledgement: Acknowledgement, model: M
         decision.model,
         decision.release,
         decision.track,
-        acknowledgement.as_dict(),
+        acknowledgement,
     )

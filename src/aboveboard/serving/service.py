@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -42,7 +42,7 @@ class Answer(msgspec.Struct, frozen=True):
     model: str
     release: str
     track: str
-    receipt: dict[str, Any]
+    receipt: Acknowledgement
     """Where the decision stands in the journal, and the commitment to its record."""
 
 
@@ -137,7 +137,7 @@ class DecisionService:
                     deployment.name,
                     deployment.digest,
                     track,
-                    result.as_dict(),
+                    result,
                 )
             )
 
