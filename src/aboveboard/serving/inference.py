@@ -53,6 +53,9 @@ _BINARY: Final = {
     "FP64": "<f8",
 }
 """How numpy calls the protocol's types in binary form: flattened, little-endian, without padding."""
+_FRACTIONS: Final = {"BYTES": False} | {name: name.startswith("FP") for name in _BINARY}
+"""Of each of the protocol's types, whether its values have fractions."""
+_ONE: Final = [1]
 _LENGTH_BYTES: Final = 4
 """Before each BYTES element stands its length, an unsigned 32-bit integer."""
 
@@ -120,13 +123,17 @@ def predict(
                 "an output was asked for that the model does not have",
                 hint="score, and with the parameter reasons: true also reason_codes and reason_texts",
             )
+    if not explained and (record := _record(inputs)) is not None:
+        score = score_of(deployment.model, deployment.model.encoding.encode(record))
+        return [ResponseTensor(SCORE, [1], "FP64", [score])]
     columns = {tensor.name: _column(tensor) for tensor in inputs}
     if len(columns) != len(inputs):
         raise RequestRefused("an input is given twice", hint="send each input once")
     if len({len(column) for column in columns.values()}) > 1:
         raise RequestRefused("the inputs differ in their number of rows", hint="send as many values of each")
     if not explained:
-        scores = _scores(deployment.model, columns)
+        rows = deployment.model.encoding.encode_columns(columns)
+        scores: list[float] = deployment.model.score(rows).tolist() if len(rows) else []
         return [ResponseTensor(SCORE, [len(scores)], "FP64", scores)]
     outputs = _explained(deployment.model, columns, locale)
     return [outputs[name] for name in wanted or available]
@@ -187,14 +194,17 @@ def _options(parameters: Mapping[str, Any]) -> tuple[bool, str]:
     return explained, locale
 
 
-def _scores(model: Model, columns: dict[str, Sequence[object]]) -> list[float]:
-    if all(len(column) == 1 for column in columns.values()):
-        # One row, as an online client sends it: no columns need be built for it.
-        row = model.encoding.encode({name: column[0] for name, column in columns.items()})
-        return [score_of(model, row)]
-    rows = model.encoding.encode_columns(columns)
-    scores: list[float] = model.score(rows).tolist() if len(rows) else []
-    return scores
+def _record(inputs: Sequence[Tensor]) -> dict[str, object] | None:
+    """Return the values of one row by name, as an online client sends it; None for anything else or amiss."""
+    record: dict[str, object] = {}
+    for tensor in inputs:
+        data = tensor.data
+        fraction = _FRACTIONS.get(tensor.datatype)
+        if data is None or fraction is None or len(data) != 1 or tensor.shape != _ONE:
+            return None
+        value = data[0]
+        record[tensor.name] = _number(value) if fraction else value
+    return record if len(record) == len(inputs) else None
 
 
 def _explained(model: Model, columns: dict[str, Sequence[object]], locale: str) -> dict[str, ResponseTensor]:
@@ -236,9 +246,13 @@ def _column(tensor: Tensor) -> Sequence[object]:
     if len(data) != rows:
         raise RequestRefused("an input holds more or fewer values than its shape says", hint="mend the shape")
     if tensor.datatype.startswith("FP"):
-        # The protocol's floats are read as such, so that 1 and 1.0 mean the same number.
-        return [float(cell) if type(cell) is int and abs(cell) < 2**53 else cell for cell in data]
+        return [_number(cell) for cell in data]
     return data
+
+
+def _number(cell: Any) -> Any:
+    """Read the protocol's floats as such, so that 1 and 1.0 mean the same number."""
+    return float(cell) if type(cell) is int and abs(cell) < 2**53 else cell
 
 
 def _unknown_datatype() -> RequestRefused:
