@@ -63,6 +63,40 @@ class ReviewRequested(Personal, frozen=True, kw_only=True, forbid_unknown_fields
 
     decision_id: str
     statement: str
+    actor: str | None = None
+    """Who brought it, where they had proved who they are."""
+
+
+class ReviewClaimed(Personal, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="review-claimed/1"):
+    """A reviewer took a case, for themselves until a moment."""
+
+    decision_id: str
+    actor: str
+    until: str
+
+
+class ReviewReleased(Personal, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="review-released/1"):
+    """A reviewer gave a case back before their time was over."""
+
+    decision_id: str
+    actor: str
+
+
+class ReviewProposed(Personal, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="review-proposed/1"):
+    """A first reviewer decided where a second must agree (four eyes); until then what the model decided stands."""
+
+    decision_id: str
+    actor: str
+    outcome: str
+    comment: str
+
+
+class ReviewRejected(Personal, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="review-rejected/1"):
+    """A second reviewer did not agree with what the first proposed."""
+
+    decision_id: str
+    actor: str
+    comment: str
 
 
 class ReviewDecided(Personal, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="review-decided/1"):
@@ -73,6 +107,8 @@ class ReviewDecided(Personal, frozen=True, kw_only=True, forbid_unknown_fields=T
     outcome: str
     changed: bool
     comment: str
+    proposed_by: str | None = None
+    """The first of two reviewers, where a second confirmed."""
 
 
 class Act(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -260,6 +296,10 @@ EVENT_TYPES: tuple[type[Event], ...] = (
     Decision,
     OutcomeRecorded,
     ReviewRequested,
+    ReviewClaimed,
+    ReviewReleased,
+    ReviewProposed,
+    ReviewRejected,
     ReviewDecided,
     RunStarted,
     RunFinished,

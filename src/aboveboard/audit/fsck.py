@@ -335,6 +335,11 @@ class _Checker:
             self._report.add(
                 "erasure-unfinished", f"{open_count} keys destroyed, not yet in the log", "vault.sqlite", "note"
             )
+        with self._database.reading() as connection:
+            waiting = connection.execute(select(tables.review_case.c.decision_id, tables.review_case.c.key_id))
+            for decision_id, key_id in waiting:
+                if bytes(key_id) in self._destroyed:
+                    self._report.add("index-remembers", "an erased decision still waits for a person", decision_id)
         if self._report.unsequenced == 0:
             for key_id in sorted(told & self._destroyed):
                 if key_id.hex() not in self._logged:

@@ -6,19 +6,24 @@ holds no token; that a key is a certain person's only the vault knows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
 from aboveboard.audit import tables
-from aboveboard.audit.events import Event
+from aboveboard.audit.events import Decision, Event
 from aboveboard.audit.journal import JournalReader
+from aboveboard.audit.moments import milliseconds, written
+from aboveboard.audit.review import Found, ReviewEvent, refers
+from aboveboard.audit.review_queue import Happened, ReviewQueue
 from aboveboard.audit.sealing import unseal
+from aboveboard.audit.segment import Sealed
 from aboveboard.audit.sequencer import Sequencer
 from aboveboard.audit.vault import LOG, Vault
 from aboveboard.db import Database
@@ -28,6 +33,7 @@ _ROUND = 20_000
 _COLUMNS = ("leaf", "key_id", "kind", "time", "decision_id", "release", "outcome")
 # Handed to the driver as it is: by the thousand, rows of the toolkit cost more than the rest of the work.
 _INSERT = f"INSERT INTO entry ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_DECISION = "decision/1"
 _NOTHING = {"kind": None, "time": None, "decision_id": None, "release": None, "outcome": None}
 
 
@@ -78,6 +84,8 @@ class Index:
         self._journals = journals
         self._sequencer = sequencer
         self._vault = vault
+        self.queue = ReviewQueue(database)
+        """Decisions that wait for a person."""
 
     def catch_up(self) -> int:
         """Index every leaf that is in order, and return how many are now indexed."""
@@ -96,6 +104,7 @@ class Index:
         with self._database.writing() as connection:
             connection.execute(tables.entry.delete())
             connection.execute(tables.mention.delete())
+            self.queue.empty(connection)
             connection.execute(update(tables.tree).values(indexed=0))
         return self.catch_up()
 
@@ -144,6 +153,7 @@ class Index:
         """Remove all that is known of the entries sealed under the given keys; call it while `vault.erasing()`."""
         with self._database.writing() as connection:
             connection.execute(update(tables.entry).where(tables.entry.c.key_id.in_(list(key_ids))).values(_NOTHING))
+            self.queue.clear(connection, key_ids)
 
     def forget_cleared(self) -> None:
         """Leave nothing of what was cleared in the database's files."""
@@ -162,7 +172,7 @@ class Index:
                     index=row.leaf,
                     key_id=bytes(row.key_id).hex(),
                     kind=terms.get(row.kind),
-                    time=None if row.time is None else _time(row.time),
+                    time=None if row.time is None else written(row.time),
                     decision_id=row.decision_id,
                     subject=None if name is None or name.subject == LOG else name.subject,
                     release=terms.get(row.release),
@@ -183,6 +193,7 @@ class Index:
         keys = self._vault.keys_by_id(item.key_id for _, item in sealed)
         rows: list[dict[str, Any]] = []
         mentions: list[dict[str, Any]] = []
+        reviews: list[Happened] = []
         for leaf, item in sealed:
             row: dict[str, Any] = {"leaf": leaf, "key_id": item.key_id, **_NOTHING}
             if key := keys.get(item.key_id):
@@ -192,7 +203,10 @@ class Index:
                     row.update(_facts(event))
                     named: Sequence[str] = getattr(event, "subject_keys", ())
                     mentions += [{"key_id": bytes.fromhex(key_id), "leaf": leaf} for key_id in named]
+                    if isinstance(event, ReviewEvent) or (isinstance(event, Decision) and refers(event)):
+                        reviews.append(Happened(leaf, event, item.key_id))
             rows.append(row)
+        waiting = self.queue.plan(reviews, partial(self._decision, dict(sealed), rows))
         with self._database.writing() as connection:
             if connection.execute(select(tables.tree.c.indexed).with_for_update()).scalar() != start:
                 return  # another process was faster
@@ -201,7 +215,36 @@ class Index:
             connection.exec_driver_sql(self._database.sql(_INSERT), values)
             if mentions:
                 connection.execute(insert(tables.mention), mentions)
+            self.queue.apply(connection, waiting)
             connection.execute(update(tables.tree).values(indexed=end))
+
+    def _decision(
+        self, sealed: Mapping[int, Sealed], rows: Sequence[Mapping[str, Any]], decision_id: str, before: int
+    ) -> Found | None:
+        """Return a decision, if it can be read, from before a leaf: among `rows`, which are about to be put in, or
+        those already there. What comes after does not count, so that it does not matter what is put in at once."""
+        for row in rows:
+            if row["leaf"] >= before:
+                break
+            if row["decision_id"] == decision_id and row["kind"] == _DECISION:
+                return self._opened(sealed[row["leaf"]])
+        columns = tables.entry.c
+        query = select(columns.leaf).join(tables.term, tables.term.c.id == columns.kind)
+        query = query.where(columns.decision_id == decision_id, tables.term.c.text == _DECISION)
+        with self._database.reading() as connection:
+            leaf = connection.execute(query).scalar()
+        if leaf is None:
+            return None
+        location = self._sequencer.locate(leaf)
+        batch = self._journals.batch(location.journal, location.place)
+        return self._opened(next(islice(batch.entries(), location.position, None)))
+
+    def _opened(self, item: Sealed) -> Found | None:
+        key = self._vault.keys_by_id([item.key_id]).get(item.key_id)
+        if key is None:
+            return None
+        event = unseal(item, key).event()
+        return (event, item.key_id) if isinstance(event, Decision) else None
 
     @staticmethod
     def _intern(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -217,21 +260,6 @@ class Index:
         for row in rows:
             for name in ("kind", "release", "outcome"):
                 row[name] = known.get(row[name])
-
-
-def milliseconds(time: str) -> int:
-    """Return an RFC 3339 time as milliseconds since the epoch. Raises `Misuse`."""
-    try:
-        moment = datetime.fromisoformat(time)
-    except ValueError as error:
-        raise Misuse(f"{time!r} is not a time", hint="write it like 2026-11-21T09:30:00Z") from error
-    if moment.tzinfo is None:
-        raise Misuse(f"{time!r} names no time zone", hint="write it like 2026-11-21T09:30:00Z")
-    return round(moment.timestamp() * 1000)
-
-
-def _time(value: int) -> str:
-    return f"{datetime.fromtimestamp(value // 1000, tz=UTC):%Y-%m-%dT%H:%M:%S}.{value % 1000:03d}Z"
 
 
 def _facts(event: Event) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -14,6 +16,8 @@ from aboveboard.audit.index import Entry, Index, Query
 from aboveboard.audit.journal import JournalReader
 from aboveboard.audit.proof import RECEIPT_VERSION, ConsistencyProof, InclusionProof, Prover, Receipt
 from aboveboard.audit.retention import Hold
+from aboveboard.audit.review import Case
+from aboveboard.audit.review_queue import CaseQuery
 from aboveboard.audit.sealing import Opened, unseal
 from aboveboard.audit.segment import Sealed
 from aboveboard.audit.sequencer import Sequencer, SignedCheckpoint
@@ -21,11 +25,22 @@ from aboveboard.audit.vault import Vault
 from aboveboard.clock import Clock, timestamp
 from aboveboard.errors import Misuse, NotAuthorised, NotFound, NotVerified
 
+_LONGEST_HISTORY = 100_000
+
 
 class Erased(NotFound):
     """The entry is there and provable, but the person it was about has been erased."""
 
     code = "erased"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event of the log, where it stands, and the word that was given for it."""
+
+    index: int
+    event: Event
+    receipt: Acknowledgement
 
 
 class Reader:
@@ -162,6 +177,37 @@ class Reader:
         self._accessed("read", actor, purpose, [sealed.key_id])
         ordinal = batch.first_ordinal + location.position
         return event, Acknowledgement(location.journal, batch.number, ordinal, sealed.commitment.hex())
+
+    def waiting(self, query: CaseQuery, *, actor: str, purpose: str) -> list[Case]:
+        """Return decisions that wait for a person; the search is logged. Raises `Misuse` for a limit that is none."""
+        self.admit(actor, purpose)
+        found = self._index.queue.find(query)
+        if found:
+            self._accessed("search", actor, purpose, [case.key_id for case in found], query="model")
+        return found
+
+    def history(self, decision_id: str, *, actor: str, purpose: str) -> list[Recorded]:
+        """Return all that the log holds about one decision, in its order: the decision first; the access is logged.
+
+        Finds what has been taken in. Empty where there is no such decision, or nobody can read it any more: then
+        nothing that was said about it is told either.
+        """
+        self.admit(actor, purpose)
+        recorded, key_ids = [], []
+        for entry in reversed(self._index.find(Query(decision_id=decision_id, limit=_LONGEST_HISTORY))):
+            location = self._sequencer.locate(entry.index)
+            batch = self._journals.batch(location.journal, location.place)
+            sealed = next(islice(batch.entries(), location.position, None))
+            with suppress(Erased):  # since it was found
+                event = self._open(entry.index, sealed).event()
+                ordinal = batch.first_ordinal + location.position
+                receipt = Acknowledgement(location.journal, batch.number, ordinal, sealed.commitment.hex())
+                recorded.append(Recorded(entry.index, event, receipt))
+                key_ids.append(sealed.key_id)
+        if not recorded or not isinstance(recorded[0].event, Decision):
+            return []
+        self._accessed("read", actor, purpose, key_ids)
+        return recorded
 
     def export(self, subject: str, *, actor: str, purpose: str) -> dict[str, Any]:
         """Return everything held about a person, JSON-ready (GDPR art. 15); the access is logged.

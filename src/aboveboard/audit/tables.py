@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VAULT_HEAD = "vault_0002"
-LOG_HEAD = "log_0001"
+LOG_HEAD = "log_0002"
 
 vault_metadata = MetaData()
 log_metadata = MetaData()
@@ -144,3 +144,20 @@ mention = Table(
     Column("leaf", BigInteger, primary_key=True),
 )
 """Which events about the handling of personal data name which keys, so that a person can be told of them."""
+
+review_case = Table(
+    "review_case",
+    log_metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("key_id", LargeBinary),
+    Column("model", Text),
+    Column("release", Text),
+    Column("cause", Text),
+    Column("since", BigInteger),
+    Column("contested_by", Text),
+    Column("claimed_by", Text),
+    Column("claimed_until", BigInteger),
+    Column("proposed_by", Text),
+    Column("proposed_outcome", Text),
+)
+"""Decisions that wait for a person, kept and rebuilt with the search index. `key_id` is the decision's."""
