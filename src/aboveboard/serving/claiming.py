@@ -62,7 +62,7 @@ class _Noted(NamedTuple):
 
 
 class Claiming:
-    """Makes claims and marks in a thread; runs on one event loop, from its making until `close`."""
+    """Makes claims and marks in a thread; belongs to one event loop, from its making until `close`."""
 
     def __init__(self, claims: Claims, presence: Presence, *, clock: Clock) -> None:
         self._loop = asyncio.get_running_loop()
@@ -76,9 +76,13 @@ class Claiming:
         self._changed = threading.Condition()
         self._closing = False
         self._noted_since = 0.0
-        self._upkeep_at = time.monotonic() + _UPKEEP_SECONDS
-        self._thread = threading.Thread(target=self._run, name="claims", daemon=True)
-        self._thread.start()
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for work, name in ((self._run, "claims"), (self._look_after, "claims-upkeep"))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def claim(self, claim: Claim, told: Claimed) -> None:
         """Take a key; its owner is filled in. `told` is called once, on the loop."""
@@ -97,7 +101,9 @@ class Claiming:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        await asyncio.to_thread(self._thread.join)
+        self._closed.set()
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
 
     def _gather(self, item: _Wanted | _Noted) -> None:
         if not self._gathered:
@@ -123,7 +129,7 @@ class Claiming:
             self._noted_since = time.monotonic()
         self._noted.extend(noted)
 
-    # -- in the thread
+    # -- in the threads
 
     def _run(self) -> None:
         while True:
@@ -142,16 +148,11 @@ class Claiming:
                 self._take(wanted)
             elif closing:
                 return
-            if time.monotonic() >= self._upkeep_at:
-                self._look_after()
 
     def _wait(self) -> None:
         """Wait, holding the lock, until there is something to do."""
         while not (self._wanted or self._urgent or self._closing or self._marks_are_due()):
-            ends = self._upkeep_at if not self._noted else min(self._upkeep_at, self._noted_since + MARK_SECONDS)
-            left = ends - time.monotonic()
-            if left <= 0:
-                return
+            left = self._noted_since + MARK_SECONDS - time.monotonic() if self._noted else None
             self._changed.wait(left)
 
     def _marks_are_due(self) -> bool:
@@ -184,14 +185,15 @@ class Claiming:
             self._on_loop(lambda: [told() for told in waiting])
 
     def _look_after(self) -> None:
-        """Delete what has expired, a little at a time."""
+        """Delete what has expired, a little at a time, in a thread of its own: nobody's claim waits for it."""
         pause = _UPKEEP_SECONDS
-        with contextlib.suppress(Exception):  # it is tried again
-            if self._claims.purge(self._clock()):
-                pause = _NEXT_PURGE_SECONDS
-            else:
-                self._claims.tidy()
-        self._upkeep_at = time.monotonic() + pause
+        while not self._closed.wait(pause):
+            pause = _UPKEEP_SECONDS
+            with contextlib.suppress(AboveboardError):  # it is tried again
+                if self._claims.purge(self._clock()):
+                    pause = _NEXT_PURGE_SECONDS
+                else:
+                    self._claims.tidy()
 
     def _on_loop(self, call: Callable[[], Any]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to hear
