@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aboveboard.errors import NotVerified
+from aboveboard.models.boxes import Boxes, boxes_of_trees
 from aboveboard.models.lightgbm_native import NativeBooster
 from aboveboard.models.shapley import Explainer
 from aboveboard.models.trees import Trees, parse_trees
@@ -57,6 +58,10 @@ class LightGBMTrees:
                 self._explainers.clear()
             explainer = self._explainers[key] = Explainer(self.trees, reference, self._owner)
         return explainer.attribute(rows)
+
+    def boxes(self) -> Boxes:
+        """Return the leaves as boxes. Raises `Misuse` where the trees read zero as missing."""
+        return boxes_of_trees(self.trees)
 
     def files(self) -> dict[str, bytes]:
         """Return the trees as one text file."""

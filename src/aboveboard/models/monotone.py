@@ -43,7 +43,7 @@ def _violation_of_tree(nodes: NDArray[np.void], start: int, directions: Sequence
     constrained = [(place, directions[column]) for place, column in enumerate(columns) if directions[column]]
     if not constrained:
         return 0.0
-    low, high, missing = _boxes(nodes, start, columns)
+    low, high, missing = leaf_boxes(nodes, start, columns)
     leaf = nodes["value"][splits:]
     apart = ~(
         (np.maximum(low[:, None], low[None]) < np.minimum(high[:, None], high[None]))
@@ -60,10 +60,14 @@ def _violation_of_tree(nodes: NDArray[np.void], start: int, directions: Sequence
     return worst
 
 
-def _boxes(
+def leaf_boxes(
     nodes: NDArray[np.void], start: int, columns: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return for each leaf and column the interval (low, high], and whether a missing value gets there."""
+    """Return for each leaf and column the interval (low, high], and whether a missing value gets there.
+
+    `nodes` are one tree's, whose root has the index `start`, and `columns` those it splits, ascending. The results
+    have the shape (leaves, columns). They do not hold for trees that read zero as missing.
+    """
     place = {int(column): index for index, column in enumerate(columns)}
     low = np.full((len(nodes), len(columns)), -np.inf)
     high = np.full((len(nodes), len(columns)), np.inf)

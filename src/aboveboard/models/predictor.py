@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aboveboard.models.boxes import Boxes
 from aboveboard.spec.types import Family
 
 
@@ -30,6 +31,10 @@ class Predictor(Protocol):
 
         The players are the features: what a feature of several columns contributes stands in its first.
         """
+        ...
+
+    def boxes(self) -> Boxes:
+        """Return the model taken apart into boxes; this takes time that grows with the model, and is not kept."""
         ...
 
     def files(self) -> dict[str, bytes]:

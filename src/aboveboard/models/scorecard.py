@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aboveboard.errors import NotVerified, RequestRefused
+from aboveboard.models.boxes import Boxes, Condition
 from aboveboard.models.contract import EncodedFeature
 from aboveboard.models.encoding import Encoding
 from aboveboard.spec.types import Family, Monotonic
@@ -122,6 +123,21 @@ class Scorecard:
         out = np.zeros(rows.shape)
         out[:, self._first] = (self.points(rows) - self.points(reference.reshape(1, -1))) / FACTOR
         return out
+
+    def boxes(self) -> Boxes:
+        """Return the entries as boxes: one for each bin or category of a feature, and one for its missing value."""
+        points: list[int] = []
+        conditions: list[Condition] = []
+        for entry, first in zip(self.card.features, self._first, strict=True):
+            edges = [-math.inf, *(math.inf if bin_.up_to is None else bin_.up_to for bin_ in entry.bins)]
+            for low, high in itertools.pairwise(edges):
+                conditions.append(Condition(len(conditions), first, low, high, missing=False))
+            for level in range(len(entry.levels)):
+                conditions.append(Condition(len(conditions), first + level, 0.5, math.inf, missing=False))
+            conditions.append(Condition(len(conditions), first, math.inf, -math.inf, missing=True))
+            parts: list[Bin | Level] = [*entry.bins, *entry.levels, entry.missing]
+            points += [part.points for part in parts]
+        return Boxes.of(self.card.start / FACTOR + self._shift, np.array(points) / FACTOR, conditions)
 
     def files(self) -> dict[str, bytes]:
         """Return the card as one JSON file."""

@@ -44,6 +44,13 @@ def disagreements(
                 f"{feature.name!r} is a protected attribute ({attributes[feature.name]})",
                 "remove it from features, or state the statute that allows it in protectedUse",
             )
+        for place, attribute_name in enumerate(feature.proxy_for):
+            if attribute_name not in attributes.values():
+                yield Disagreement(
+                    ("features", index, "proxyFor", place),
+                    f"no protected attribute {attribute_name!r}",
+                    "declare it under protected",
+                )
         if reason_groups is not None and feature.reason_group not in (None, *reason_groups):
             yield Disagreement(
                 ("features", index, "reasonGroup"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from aboveboard.spec.recourse import Direction, Recourse
 from aboveboard.spec.types import (
     Classification,
     Column,
@@ -20,6 +21,12 @@ from aboveboard.spec.types import (
     Text,
     Texts,
 )
+
+_IN_VAIN: Final = (
+    (Monotonic.INCREASING, Direction.DECREASE),
+    (Monotonic.DECREASING, Direction.INCREASE),
+)
+"""Ways to change a value that the declared direction of the score rules out."""
 
 
 class Source(Strict):
@@ -94,6 +101,10 @@ class Feature(Strict):
     monotonic: Monotonic = Monotonic.NONE
     protected_use: Text | None = None
     """Why a protected attribute may be used as a feature: the statute that allows it. Policy still decides."""
+    proxy_for: tuple[Name, ...] = ()
+    """Protected attributes it is known to stand in for. Nobody is advised to change it."""
+    recourse: Recourse = Recourse()
+    """What a person, or the terms applied for, could change about it. Nothing, unless it is said here."""
     reason_group: Name | None = None
     """Declared-correlated features share a group: their contributions are added up before reasons are ranked."""
     reasons: Texts | None = None
@@ -116,4 +127,24 @@ class Feature(Strict):
             raise ValueError("a category has no order to be monotonic in")
         if self.reason_group is None and self.reasons is None:
             raise ValueError("say what an applicant is told: reasons, or a reasonGroup")
+        return self
+
+    @model_validator(mode="after")
+    def _recourse_fits(self) -> Self:
+        recourse = self.recourse
+        if not recourse.possible:
+            return self
+        if self.protected_use is not None or self.proxy_for:
+            raise ValueError("nobody is advised to change a protected attribute, or what stands in for one: recourse")
+        if self.type in (FeatureType.CATEGORY, FeatureType.BOOLEAN):
+            if recourse.step is not None or recourse.most is not None or recourse.counter_offer:
+                raise ValueError(f"recourse of type {self.type} takes change only")
+        elif recourse.step is None and self.type is FeatureType.NUMBER:
+            raise ValueError("recourse of a number needs a step: the values that are named are multiples of it")
+        elif recourse.step is not None and self.type is FeatureType.INTEGER and not recourse.step.is_integer():
+            raise ValueError("the recourse step of an integer is a whole number")
+        elif recourse.most is None and (self.minimum is None or self.maximum is None):
+            raise ValueError("recourse needs most, or minimum and maximum: they say what a large change is")
+        if (self.monotonic, recourse.change) in _IN_VAIN:
+            raise ValueError(f"the score is monotonic {self.monotonic}: a recourse to {recourse.change} never helps")
         return self

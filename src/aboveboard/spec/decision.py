@@ -54,6 +54,15 @@ class Algorithm(Strict):
     search: Search = Search()
 
 
+class ReviewSpec(Strict):
+    """How people decide what the model leaves to them, and what somebody contests."""
+
+    four_eyes: bool = False
+    """Whether a second reviewer must confirm what the first decides, unless it is what the model decided."""
+    deadline_days: Annotated[int, Field(ge=1, le=365)] = 30
+    """How long a person may take: 30 days, 12 CFR 1002.9(a)(1)."""
+
+
 class DecisionSpec(Strict):
     """Cut-offs on the calibrated probability of the favourable outcome.
 
@@ -64,6 +73,7 @@ class DecisionSpec(Strict):
     refer_at: Annotated[float, Field(gt=0, lt=1)]
     reference: ReferenceConvention = ReferenceConvention.AT_CUT_OFF
     max_reasons: Annotated[int, Field(ge=1, le=4)] = 4
+    review: ReviewSpec = ReviewSpec()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -19,6 +19,9 @@ def text() -> str:
     return EXAMPLE.read_text(encoding="utf-8")
 
 
+RECOURSE = ", recourse: {%s}, reasonGroup: credit-line"
+
+
 def problems_in(text: str) -> dict[str, tuple[int, str]]:
     with pytest.raises(SpecInvalid) as caught:
         parse_spec(text, name="model.yaml")
@@ -86,6 +89,34 @@ def test_a_question_left_open_is_asked_once(text: str) -> None:
         ("type: integer, unit: TWD", "type: category, unit: TWD", "spec.features[0]", "lists its categories"),
         ("minimum: 0, maximum: 2000000", "minimum: 9, maximum: 2", "spec.features[0]", "minimum is above maximum"),
         ("{low: 7, high: 31}", "{low: 31, high: 7}", "spec.model.search.space.num_leaves", "low is above high"),
+        (", reasonGroup: credit-line", RECOURSE % "step: 5", "spec.features[0].recourse", "which way"),
+        (", reasonGroup: credit-line", RECOURSE % "change: decrease", "spec.features[0]", "never helps"),
+        (", reasonGroup: credit-line", RECOURSE % "change: up", "spec.features[0].recourse.change", "'increase'"),
+        (", reasonGroup: credit-line", RECOURSE % "change: increase, step: 0.5", "spec.features[0]", "whole number"),
+        (
+            ", maximum: 2000000, monotonic: increasing",
+            ", recourse: {change: either}",
+            "spec.features[0]",
+            "needs most",
+        ),
+        (
+            "LIMIT_BAL, type: integer",
+            "LIMIT_BAL, recourse: {change: either}, type: number",
+            "spec.features[0]",
+            "step",
+        ),
+        (
+            "reasonGroup: credit-line",
+            "reasonGroup: credit-line, proxyFor: [race]",
+            "spec.features[0].proxyFor[0]",
+            "race",
+        ),
+        (
+            "reasonGroup: credit-line",
+            "reasonGroup: credit-line, proxyFor: [sex], recourse: {change: increase}",
+            "spec.features[0]",
+            "what stands in for one",
+        ),
     ],
 )
 def test_each_mistake_names_its_place(text: str, before: str, after: str, path: str, says: str) -> None:
