@@ -82,6 +82,15 @@ def value_sets() -> dict[str, dict[str, Any]]:
         "monitored": merged(
             plane, {"monitoring": {"enabled": True, "labels": {"team": "risk"}}, "mesh": {"enabled": True}}
         ),
+        "gatekeeper-templates": merged(plane, {"gatekeeper": {"enabled": True}, "admission": {"policies": False}}),
+        "gatekeeper": merged(
+            off,
+            {
+                "gatekeeper": {"enabled": True, "constraints": True, "enforcement": "warn"},
+                "region": "eu-west",
+                "rbac": {"roles": False},
+            },
+        ),
         "dashboards": merged(
             off,
             {

@@ -97,6 +97,16 @@ class Admission(Workload):
     """The ValidatingAdmissionPolicies (CEL) for what needs no look-up."""
 
 
+class Gatekeeper(Strict):
+    """What the ValidatingAdmissionPolicies check, for clusters that are governed by OPA Gatekeeper."""
+
+    enabled: bool = False
+    """The ConstraintTemplates, in Rego."""
+    constraints: bool = False
+    """The constraints, in a second step: Gatekeeper makes their kinds of the templates."""
+    enforcement: Literal["deny", "warn", "dryrun"] = "deny"
+
+
 class ApiServer(Strict):
     """Where the API server is, for network policies: `kubectl get endpoints kubernetes` says so."""
 
@@ -287,6 +297,7 @@ class Values(Strict):
     trust: Trust = Trust()
     operator: Operator = Operator()
     admission: Admission = Admission()
+    gatekeeper: Gatekeeper = Gatekeeper()
     rbac: Rbac = Rbac()
     network_policies: NetworkPolicies = NetworkPolicies()
     tenants: tuple[Tenant, ...] = ()

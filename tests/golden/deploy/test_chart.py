@@ -21,6 +21,7 @@ from aboveboard.deploy.values import Values
 from tests.chart_cases import API_KEY, CHART, NAMESPACE, example, merged, pod_specs, render, rendered, value_sets
 from tests.conftest import Golden
 from tests.deploy_cases import IMAGE, REPOSITORY, regions, service
+from tests.gatekeeper_constraints import constraint_definition
 from tests.kubernetes_schemas import problems
 
 SETS = value_sets()
@@ -37,7 +38,8 @@ def test_helm_lint_finds_nothing(name: str) -> None:
 @EVERY_SET
 def test_every_object_is_valid_and_what_it_was(name: str, golden: Golden) -> None:
     documents = render(SETS[name])
-    own = crd_documents()
+    made = [constraint_definition(document) for document in documents if document["kind"] == "ConstraintTemplate"]
+    own = [*crd_documents(), *made]
     assert [problem for document in documents for problem in problems(document, own)] == []
     names = [(d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]) for d in documents]
     assert len(set(names)) == len(names)
