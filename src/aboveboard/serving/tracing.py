@@ -6,9 +6,8 @@ thread of the SDK's own. No span holds what a client says about a person: no fea
 of the path only its pattern. Only the server imports this module, when traces are asked for; it needs the extra
 `otel`.
 
-W3C Trace Context: https://www.w3.org/TR/trace-context-2/. Names follow OpenTelemetry's conventions for HTTP servers
-(https://opentelemetry.io/docs/specs/semconv/http/http-spans/) and gRPC
-(https://opentelemetry.io/docs/specs/semconv/rpc/grpc/); what is ours begins with `aboveboard.`.
+W3C Trace Context: https://www.w3.org/TR/trace-context-2/. Attributes follow OpenTelemetry's conventions, as those of
+`entries` do; what is ours begins with `aboveboard.`.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from opentelemetry.util.types import AttributeValue
 from aboveboard import __version__
 from aboveboard.clock import Clock
 from aboveboard.errors import Misuse
+from aboveboard.serving.entries import Entry
 
 if TYPE_CHECKING:
     from aboveboard.serving.service import Answer
@@ -43,7 +43,7 @@ FLUSH_SECONDS: Final = 3.0
 SERVICE: Final = "aboveboard"
 """The name of the service, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` gives another."""
 SCHEMA: Final = "https://opentelemetry.io/schemas/1.44.0"
-"""The version of the conventions that the names below follow."""
+"""The version of the conventions that all names follow."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -53,26 +53,6 @@ _W3C: Final = TraceContextTextMapPropagator()
 _UNSAMPLED: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][02468ace]")
 
 _log = logging.getLogger("aboveboard.serving")
-
-
-class Entry(NamedTuple):
-    """A place where requests come in: the name of their spans, and what is the same for all of them."""
-
-    name: str
-    attributes: Mapping[str, AttributeValue]
-
-
-def http_entry(method: str, route: str) -> Entry:
-    """Return the entry of an HTTP route.
-
-    The path is given as its pattern too: what a client writes in the place of a variable is not ours to pass on.
-    """
-    return Entry(f"{method} {route}", {"http.request.method": method, "http.route": route, "url.path": route})
-
-
-def rpc_entry(method: str) -> Entry:
-    """Return the entry of a gRPC method, by its full name."""
-    return Entry(method, {"rpc.system.name": "grpc", "rpc.method": method})
 
 
 class Tracing:
@@ -131,7 +111,7 @@ class Tracing:
             context = _W3C.extract(carrier, _NOWHERE)
         began, moment = self._timer(), (self._clock() - _EPOCH) // _MICROSECOND * 1_000
         span = self._tracer.start_span(
-            entry.name, context=context, kind=SpanKind.SERVER, attributes=entry.attributes, start_time=moment
+            entry.name, context, SpanKind.SERVER, attributes=entry.attributes, start_time=moment
         )
         if not span.is_recording():
             return None

@@ -9,8 +9,9 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from aboveboard.errors import StorageFailed
+from aboveboard.serving.entries import DECIDE
 from aboveboard.serving.logs import logging_to
-from aboveboard.serving.tracing import Tracing, http_entry
+from aboveboard.serving.tracing import Tracing
 
 log = logging.getLogger("aboveboard.serving")
 
@@ -70,7 +71,7 @@ def test_clients_cannot_fill_the_log_with_malformed_trace_headers(caplog: pytest
         provider = TracerProvider(shutdown_on_exit=False)
         tracing = Tracing(provider, timer=lambda: 0.0, clock=lambda: datetime.now(UTC))
         for trace in ([headers[0]], headers, [parent, headers[2]]):
-            assert tracing.begin(trace, http_entry("POST", "/v1/decisions")) is not None
+            assert tracing.begin(trace, DECIDE) is not None
         logging.getLogger("opentelemetry.sdk._shared_internal").warning("Queue full, dropping Span.")
     (line,) = lines(stream)
     assert line["message"] == "Queue full, dropping Span."

@@ -12,12 +12,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, DEFAULT_OFF, DEFAULT_ON, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
 
+from aboveboard.audit import Acknowledgement
+from aboveboard.serving.entries import DECIDE, INFER_CALL
 from aboveboard.serving.service import Answer, StatedReason
-from aboveboard.serving.tracing import RequestTrace, Tracing, http_entry, is_failure, rpc_entry
+from aboveboard.serving.tracing import RequestTrace, Tracing, is_failure
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOON_NS = int(NOON.timestamp()) * 10**9
-DECIDE = http_entry("POST", "/v1/decisions")
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED = (b"traceparent", f"00-{TRACE_ID}-{SPAN_ID}-01".encode())
 UNSAMPLED = (b"traceparent", f"00-{TRACE_ID}-{SPAN_ID}-00".encode())
@@ -29,7 +30,7 @@ ANSWER = Answer(
     model="loans",
     release="sha256:1",
     track="champion",
-    receipt={"index": 7},
+    receipt=Acknowledgement("server-1", 7, 0, "f00d"),
 )
 
 
@@ -238,7 +239,7 @@ def test_nothing_is_added_once_the_request_is_answered(bench: Bench) -> None:
 
 def test_a_call_is_named_and_judged_as_grpc_has_it(bench: Bench) -> None:
     for status in ("OK", "INVALID_ARGUMENT", "INTERNAL"):
-        trace = bench.tracing.begin([], rpc_entry("inference.GRPCInferenceService/ModelInfer"))
+        trace = bench.tracing.begin([], INFER_CALL)
         assert trace is not None
         trace.end(status)
         span = bench.spans().popitem()[1]
