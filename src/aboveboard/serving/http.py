@@ -11,6 +11,7 @@ import msgspec
 
 from aboveboard.errors import AboveboardError, RequestRefused
 from aboveboard.serving.access import Access, Client, Role
+from aboveboard.serving.heads import KnownHeads
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_headers, problem_of, unexpected
 from aboveboard.serving.refusals import TooLarge, UnsupportedMediaType
@@ -42,6 +43,7 @@ class DecisionEndpoint:
     ) -> None:
         self.service = service
         self.metrics = metrics
+        self.heads = KnownHeads()
         self._access = access
         self._rest = rest
         self._dated: Headers = []

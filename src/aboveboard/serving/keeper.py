@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -27,6 +28,8 @@ LAST_SECONDS: Final = 30.0
 """How long to wait for the last publication when the server stops; what is not published then, the next one does."""
 
 COMMAND: Final = "log-keeper"
+NICENESS: Final = 5
+"""Where processors are scarce, decisions go first."""
 
 OpenLog = Callable[[], AuditLog]
 """Opens the log in another process, so it must be importable there: a function, or a `partial` of one."""
@@ -88,6 +91,7 @@ def _keep(line: Connection, open_log: OpenLog, interval: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     call_this_process(COMMAND)
+    os.nice(NICENESS)
     with logging_to(sys.stderr):
         try:
             with open_log() as log:

@@ -15,6 +15,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aboveboard.errors import AboveboardError
+from aboveboard.serving.heads import LONGEST_HEAD, KnownHead
 from aboveboard.serving.http import DECISIONS_PATH, JSON_TYPE, DecisionEndpoint, Headers, fault, refuse, too_large
 from aboveboard.serving.inference import served
 from aboveboard.serving.oip import BINARY_TYPE, JSON_LENGTH_HEADER, ErrorDocument, Inferred, infer
@@ -22,6 +23,7 @@ from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_hea
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.serving.service import Answer
 
+_END = b"\r\n\r\n"
 _PATH = DECISIONS_PATH.encode()
 # Names as the spec allows them and digests as we write them; what is spelled otherwise goes uvicorn's way.
 _INFER = re.compile(rb"/v2/models/([a-z0-9-]+)(?:/versions/(sha256:[0-9a-f]{64}))?/infer")
@@ -70,6 +72,7 @@ class LaneCycle:
         "message_event",
         "model",
         "more_body",
+        "received",
         "response_complete",
         "started",
         "too_large",
@@ -80,7 +83,8 @@ class LaneCycle:
         self.keep_alive = keep_alive
         self.model = model
         self.client = ""
-        self.body = bytearray()
+        self.body: bytes | bytearray = bytearray()
+        self.received = 0
         self.more_body = True
         self.started = False
         self.too_large = False
@@ -101,10 +105,50 @@ class LaneProtocol(HttpToolsProtocol):
         endpoint = self.config.app
         assert isinstance(endpoint, DecisionEndpoint)  # noqa: S101  the lane serves no other application
         self._endpoint = endpoint
+        self._heads = endpoint.heads
         self._quiet_since: float | None = None
+        self._within = False
+        self._completed = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes: a whole request with a head that is known, or anything, which is then the parser's to read."""
+        if self._within:
+            super().data_received(data)
+            return
+        end = data.find(_END, 0, LONGEST_HEAD) + len(_END)
+        known = self._heads.get(data[:end])
+        if known is not None and len(data) == end + known.length and self._idle():
+            self._quiet_since = None
+            cycle = self.cycle = LaneCycle(known.headers, True, known.model)
+            cycle.body = data[end:]
+            cycle.more_body = False
+            self._start_asgi_task(cycle, None)
+            return
+        completed = self._completed
+        super().data_received(data)
+        if known is None and not self._within and self._completed == completed + 1:
+            self._learn(data, end)
+
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _learn(self, data: bytes, end: int) -> None:
+        """Remember the head of the request that `data` was, if it was one for the lane and declares its length.
+
+        Where the parser has read as many bytes of body as follow the first empty line, it has read the same head.
+        """
+        cycle = self.cycle
+        if (
+            type(cycle) is LaneCycle
+            and cycle.keep_alive
+            and cycle.received == len(data) - end
+            and any(name == b"content-length" for name, _ in cycle.headers)
+        ):
+            self._heads.learn(data[:end], KnownHead(cycle.headers, cycle.model, cycle.received))
 
     def on_message_begin(self) -> None:
         """Note that a request begins; its ASGI scope is made only if it needs one."""
+        self._within = True
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -141,14 +185,17 @@ class LaneProtocol(HttpToolsProtocol):
             super().on_body(body)
         elif not cycle.too_large:
             cycle.body += body
+            cycle.received += len(body)
             if len(cycle.body) > LARGEST_BODY:
                 cycle.too_large = True
-                cycle.body.clear()
+                cycle.body = b""
                 if cycle.started:
                     self._refuse(cycle, too_large())
 
     def on_message_complete(self) -> None:
         """Answer, if it is this request's turn."""
+        self._within = False
+        self._completed += 1
         cycle = self.cycle
         if type(cycle) is not LaneCycle:
             super().on_message_complete()
