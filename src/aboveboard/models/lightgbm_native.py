@@ -59,13 +59,14 @@ class NativeBooster:
         # made with the GIL held (it is shorter than a hand-over) and under a lock, for interpreters without one.
         self._lock = threading.Lock()
         self._row = np.zeros(self._width)
-        self._out = np.zeros(1)
+        self._shape = self._row.shape
+        self._out = ctypes.c_double()
         self._length = ctypes.c_int64()
         self._arguments = (
             self._fast,
             ctypes.c_void_p(self._row.ctypes.data),
             ctypes.byref(self._length),
-            ctypes.c_void_p(self._out.ctypes.data),
+            ctypes.byref(self._out),
         )
 
     def margin(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -75,14 +76,21 @@ class NativeBooster:
                 f"rows of shape {rows.shape} do not fit a model of {self._width} columns",
                 hint="encode them with the model's own encoding",
             )
-        return np.array([self._one(rows[0])]) if len(rows) == 1 else self._many(rows)
+        return np.array([self.margin_of(rows[0])]) if len(rows) == 1 else self._many(rows)
 
-    def _one(self, row: NDArray[np.float64]) -> float:
+    def margin_of(self, row: NDArray[np.float64]) -> float:
+        """Return the raw score of one row, shape (width,). Raises `RequestRefused` for another shape."""
+        if row.shape != self._shape:
+            raise RequestRefused(
+                f"a row of shape {row.shape} does not fit a model of {self._width} columns",
+                hint="encode it with the model's own encoding",
+            )
         with self._lock:
             self._row[:] = row
             status = self._single_row(*self._arguments)
-            value = float(self._out[0])
-        self._check(status)
+            value = self._out.value
+        if status:
+            self._check(status)
         return value
 
     def _many(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:

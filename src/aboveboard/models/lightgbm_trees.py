@@ -49,6 +49,10 @@ class LightGBMTrees:
         """Return log-odds, shape (n,), of rows, shape (n, width)."""
         return self._booster.margin(rows)
 
+    def margin_of(self, row: NDArray[np.float64]) -> float:
+        """Return the log-odds of one row, shape (width,)."""
+        return self._booster.margin_of(row)
+
     def attribute(self, rows: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return exact Baseline Shapley values, shape (n, width), against a reference row, shape (width,)."""
         key = reference.tobytes()

@@ -118,6 +118,10 @@ class Model:
         """Return log-odds of the favourable outcome, shape (n,), before calibration."""
         return self.predictor.margin(rows)
 
+    def margin_of(self, row: NDArray[np.float64]) -> float:
+        """Return the log-odds of one row, shape (width,), bit for bit as `margin` does."""
+        return self.predictor.margin_of(row)
+
     def score(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return calibrated probabilities of the favourable outcome, shape (n,)."""
         return self.calibration.apply(self.predictor.margin(rows))

@@ -26,6 +26,10 @@ class Predictor(Protocol):
         """Return log-odds, shape (n,), of rows, shape (n, width)."""
         ...
 
+    def margin_of(self, row: NDArray[np.float64]) -> float:
+        """Return the log-odds of one row, shape (width,), bit for bit as `margin` does."""
+        ...
+
     def attribute(self, rows: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return exact Baseline Shapley values, shape (n, width), against a reference row, shape (width,).
 

@@ -118,6 +118,10 @@ class Scorecard:
         total: NDArray[np.float64] = self.points(rows).sum(axis=1)
         return (self.card.start + total) / FACTOR + self._shift
 
+    def margin_of(self, row: NDArray[np.float64]) -> float:
+        """Return the log-odds of one row, shape (width,)."""
+        return float(self.margin(row.reshape(1, -1))[0])
+
     def attribute(self, rows: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return exact Baseline Shapley values, shape (n, width), against a reference row, shape (width,)."""
         out = np.zeros(rows.shape)

@@ -26,7 +26,7 @@ def score_of(model: Model, row: NDArray[np.float64]) -> float:
 
     What `Model.score` does for many, without arrays of one: the same operations in the same order.
     """
-    return float(model.calibration.apply(model.margin(row[None, :])[0]))
+    return float(model.calibration.apply(model.margin_of(row)))
 
 
 def decide(model: Model, row: NDArray[np.float64], *, locale: str) -> Decision:
