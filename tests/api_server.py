@@ -18,9 +18,16 @@ import jsonpatch
 import kmock
 from aiohttp import web
 
+from aboveboard.cluster.kube import PLURALS
+from aboveboard.cluster.owned import WATCHED
 from aboveboard.cluster.types import GROUP, VERSION
 
 SERVICES = kmock.resource(GROUP, VERSION, "decisionservices")
+BUILT_IN = {
+    kind: version for kind, version in WATCHED.items() if "argoproj" not in version and "istio" not in version
+}
+"""What every cluster has, whether or not there is an object of it."""
+PACKS = kmock.resource(GROUP, VERSION, "policypacks")
 Fault = Callable[[kmock.Request], int | None]
 Path = tuple[str, ...]
 _ABSENT = object()
@@ -41,7 +48,14 @@ class ApiServer(kmock.KubernetesEmulator):
         self.resources[SERVICES] = kmock.ResourceInfo(
             kind="DecisionService", singular="decisionservice", namespaced=True, verbs=verbs, subresources={"status"}
         )
-
+        self.resources[PACKS] = kmock.ResourceInfo(
+            kind="PolicyPack", singular="policypack", namespaced=True, verbs=verbs, subresources={"status"}
+        )
+        for kind, api_version in BUILT_IN.items():
+            group, _, version = api_version.rpartition("/")
+            self.resources[kmock.resource(group, version, PLURALS[kind])] = kmock.ResourceInfo(
+                kind=kind, singular=kind.lower(), namespaced=True, verbs=verbs, subresources={"status"}
+            )
         for plural, kind in (("namespaces", "Namespace"), ("events", "Event")):
             self.resources[kmock.resource("", "v1", plural)] = kmock.ResourceInfo(
                 kind=kind, singular=kind.lower(), namespaced=plural == "events", verbs=verbs

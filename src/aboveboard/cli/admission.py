@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import click
 
 from aboveboard.cli.app import output_of
-from aboveboard.cli.installation import installation_options, law_of, regions_of, release_source
+from aboveboard.cli.installation import book_of, installation_options, law_of, regions_of, release_source
 from aboveboard.cli.workspace import Workspace
 from aboveboard.errors import Misuse
 
@@ -36,6 +38,8 @@ def command(
     plain_http: bool,
     trust: Path,
     extra: tuple[Path, ...],
+    policy_namespace: str,
+    without_cluster_packs: bool,
     node_regions: tuple[str, ...],
     certificates: Path,
     names: tuple[str, ...],
@@ -49,6 +53,8 @@ def command(
     """
     from aboveboard.cluster.admission import Gatekeeper
     from aboveboard.cluster.certificates import ensure_self_signed
+    from aboveboard.cluster.kube import Cluster
+    from aboveboard.cluster.pack_following import PackFollowing
     from aboveboard.cluster.webhook import Webhook, WebhookOptions
 
     out = output_of(as_json=False)
@@ -56,9 +62,14 @@ def command(
     source = release_source(workspace, repository, trust, plain_http=plain_http)
     if names:
         ensure_self_signed(certificates, names, clock=workspace.clock)
-    gatekeeper = Gatekeeper(source.verify, law_of(extra), workspace.clock, regions_of(node_regions))
+    book = book_of(policy_namespace, without=without_cluster_packs)
+    gatekeeper = Gatekeeper(source.verify, law_of(extra, book), workspace.clock, regions_of(node_regions))
     options = WebhookOptions(certificates / "tls.crt", certificates / "tls.key", host=host, port=port)
-    server = Webhook(gatekeeper, options)
+
+    beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    if book is not None:
+        beside.append(PackFollowing(Cluster(), book).run)
+    server = Webhook(gatekeeper, options, beside=beside, ready=lambda: book is None or book.readable())
     out.say(f"[green]✓[/] admission at https://{host}:{port}/validate  [dim](Ctrl-C stops)[/]")
     server.run()
     if not server.started:

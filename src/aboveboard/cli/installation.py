@@ -13,6 +13,7 @@ from aboveboard.errors import Misuse
 
 if TYPE_CHECKING:
     from aboveboard.cluster.judgement import Law
+    from aboveboard.cluster.packs import PackBook
     from aboveboard.cluster.releases import ReleaseSource
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +39,17 @@ def installation_options(function: F) -> F:
                 help="A further policy pack. May be given several times.",
             ),
             click.option(
+                "--policy-namespace",
+                default="aboveboard-system",
+                show_default=True,
+                help="The namespace whose PolicyPacks judge everywhere; those elsewhere judge their own.",
+            ),
+            click.option(
+                "--without-cluster-packs",
+                is_flag=True,
+                help="Judge without the cluster's PolicyPacks: for trying out, where there is no cluster.",
+            ),
+            click.option(
                 "--node-region",
                 "node_regions",
                 metavar="REGION=VALUE",
@@ -61,12 +73,26 @@ def release_source(workspace: Workspace, repository: str, trust: Path, *, plain_
     return ReleaseSource(workspace.home.releases, trust, fetch=registry.fetch, clock=workspace.clock)
 
 
-def law_of(extra: Sequence[Path]) -> Law:
-    """Return the law by which this process judges."""
+def law_of(extra: Sequence[Path], book: PackBook | None) -> Law:
+    """Return the law by which this process judges: the built-in packs, those in `extra`, and the cluster's."""
     from aboveboard.cluster.judgement import Law
     from aboveboard.policy import load_packs
 
-    return Law(lambda jurisdictions: load_packs(jurisdictions, extra))
+    return Law(
+        lambda jurisdictions: load_packs(jurisdictions, extra), select=book.select if book is not None else None
+    )
+
+
+def book_of(policy_namespace: str, *, without: bool, namespace: str | None = None) -> PackBook | None:
+    """Return an empty book of the cluster's packs; with a `namespace`, of that one and the policy namespace only."""
+    import time
+
+    from aboveboard.cluster.packs import PackBook
+
+    if without:
+        return None
+    scopes = (None,) if namespace is None else tuple(dict.fromkeys([namespace, policy_namespace]))
+    return PackBook(policy_namespace, time.monotonic, scopes)
 
 
 def regions_of(pairs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:

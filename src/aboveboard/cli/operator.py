@@ -10,7 +10,7 @@ import click
 
 from aboveboard.cli import exits
 from aboveboard.cli.app import output_of
-from aboveboard.cli.installation import installation_options, law_of, regions_of, release_source
+from aboveboard.cli.installation import book_of, installation_options, law_of, regions_of, release_source
 from aboveboard.cli.workspace import Workspace
 
 
@@ -18,6 +18,12 @@ from aboveboard.cli.workspace import Workspace
 @installation_options
 @click.option("--image", required=True, help="The image of the decision server, by digest.")
 @click.option("--region", help="The region this cluster is in; a service that may not run there is refused.")
+@click.option(
+    "--regions",
+    "regions_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="regions.yaml: how nodes name our regions, and which may take over from which.",
+)
 @click.option("--registry-secret", help="The Secret with the registry's credentials, in the services' namespaces.")
 @click.option(
     "--trust-config-map", default="aboveboard-trust", show_default=True, help="Its trust.json goes into pods."
@@ -37,9 +43,12 @@ def command(
     plain_http: bool,
     trust: Path,
     extra: tuple[Path, ...],
+    policy_namespace: str,
+    without_cluster_packs: bool,
     node_regions: tuple[str, ...],
     image: str,
     region: str | None,
+    regions_file: Path | None,
     registry_secret: str | None,
     trust_config_map: str,
     namespace: str | None,
@@ -55,14 +64,16 @@ def command(
     import signal
     import time
 
-    from aboveboard.cluster.context import ReconcileContext
+    from aboveboard.cluster.context import ReconcileContext, node_regions_of
     from aboveboard.cluster.controller import Controller
     from aboveboard.cluster.election import Election
     from aboveboard.cluster.kube import Cluster
     from aboveboard.cluster.operator import Operator, OperatorOptions
+    from aboveboard.spec.regions import load_regions
 
     out = output_of(as_json=False)
     workspace = Workspace.of(ctx)
+    regions = load_regions(regions_file) if regions_file is not None else None
     source = release_source(workspace, repository, trust, plain_http=plain_http)
     context = ReconcileContext(
         image=image,
@@ -71,7 +82,8 @@ def command(
         registry_secret=registry_secret,
         registry_is_plain_http=plain_http,
         region=region,
-        node_regions=regions_of(node_regions),
+        node_regions={**node_regions_of(regions), **regions_of(node_regions)},
+        regions=regions,
     )
 
     async def act() -> bool:
@@ -88,11 +100,15 @@ def command(
             clock=workspace.clock,
             timer=time.monotonic,
         )
-        controller = Controller(api, context, verify=source.verify, law=law_of(extra), clock=workspace.clock)
+        book = book_of(policy_namespace, without=without_cluster_packs, namespace=namespace)
+        controller = Controller(api, context, verify=source.verify, law=law_of(extra, book), clock=workspace.clock)
         options = OperatorOptions(namespace=namespace, resync=resync, health_port=health_port)
         out.say(f"[green]✓[/] operator {identity}; /livez on port {health_port}  [dim](Ctrl-C stops)[/]")
         try:
-            return await Operator(api, controller, election, options, timer=time.monotonic).run(stop)
+            operator = Operator(
+                api, controller, election, options, timer=time.monotonic, clock=workspace.clock, book=book
+            )
+            return await operator.run(stop)
         finally:
             await api.close()
 

@@ -1,5 +1,7 @@
 """What the webhook answers: a DecisionService or one of its pods is admitted only if everything about it holds.
 
+A PolicyPack is admitted only if it can be judged by: one that does not compile would refuse whatever it selects.
+
 Pure but for the functions passed in. Whatever goes wrong is a refusal that says so.
 """
 
@@ -16,6 +18,7 @@ from aboveboard.clock import Clock
 from aboveboard.cluster.context import REGION_LABEL
 from aboveboard.cluster.judgement import RESIDENCY, VERIFIED, Finding, Judgement, Law, Verify, Wish, judge
 from aboveboard.cluster.naming import RELEASES_ANNOTATION
+from aboveboard.cluster.packs import read_pack
 from aboveboard.cluster.types import GROUP, DecisionService, load_service
 from aboveboard.errors import AboveboardError, RequestRefused, SpecInvalid
 
@@ -79,16 +82,18 @@ class Gatekeeper:
         if document is None:
             raise RequestRefused("the review holds no object", hint="nothing can be judged")
         if (request.kind.group, request.kind.kind) == (GROUP, "DecisionService"):
-            wish = wish_of(load_service(document))
+            wish = wish_of(load_service(document), namespace=request.namespace)
             return judge(wish, verify=self.verify, law=self.law, as_of=self.clock().date())
+        if (request.kind.group, request.kind.kind) == (GROUP, "PolicyPack"):
+            return Judgement((Finding("valid", True, f"{read_pack(document).name} compiles, and its tests pass"),))
         if (request.kind.group, request.kind.kind) == ("", "Pod"):
-            return self._judge_pod(document)
+            return self._judge_pod(document, request.namespace)
         raise RequestRefused(
             f"this webhook does not judge {request.kind.kind}", hint="mend the rules of the webhook configuration"
         )
 
-    def _judge_pod(self, pod: Mapping[str, Any]) -> Judgement:
-        wish, loaded = wish_of_pod(pod)
+    def _judge_pod(self, pod: Mapping[str, Any], namespace: str) -> Judgement:
+        wish, loaded = wish_of_pod(pod, namespace=namespace)
         strays = sorted(loaded - set(wish.releases))
         judgement = judge(wish, verify=self.verify, law=self.law, as_of=self.clock().date())
         more = [
@@ -139,13 +144,14 @@ def read_review(body: bytes) -> Review:
     return review
 
 
-def wish_of(service: DecisionService) -> Wish:
-    """Return what a service asks for."""
+def wish_of(service: DecisionService, *, namespace: str | None = None) -> Wish:
+    """Return what a service asks for; `namespace` is where it really is, which a file need not say."""
     spec = service.spec
-    return Wish(spec.releases.digests(), spec.model, spec.jurisdictions, spec.regions)
+    where = service.metadata.namespace if namespace is None else namespace
+    return Wish(spec.releases.digests(), spec.model, spec.jurisdictions, spec.regions, where)
 
 
-def wish_of_pod(pod: Mapping[str, Any]) -> tuple[Wish, set[str]]:
+def wish_of_pod(pod: Mapping[str, Any], *, namespace: str) -> tuple[Wish, set[str]]:
     """Return what a pod says it runs, and every digest that its containers are told to load."""
     annotations = _at(pod, "metadata", "annotations") or {}
     labels = _at(pod, "metadata", "labels") or {}
@@ -165,6 +171,7 @@ def wish_of_pod(pod: Mapping[str, Any]) -> tuple[Wish, set[str]]:
         model=str(labels.get(f"{GROUP}/model", "")),
         jurisdictions=_listed(annotations.get(f"{GROUP}/jurisdictions")),
         regions=_listed(annotations.get(f"{GROUP}/regions")),
+        namespace=namespace,
     )
     return wish, {digest for word in words for digest in _DIGEST.findall(word)}
 

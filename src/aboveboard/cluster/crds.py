@@ -110,6 +110,18 @@ STATUS: dict[str, Any] = {
 }
 
 
+PACK_STATUS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "observedGeneration": STATUS["properties"]["observedGeneration"],
+        "conditions": CONDITIONS,
+        "digest": {"type": "string", "maxLength": 71, "description": "What verdicts name: of manifest and modules."},
+        "rules": {"type": "integer", "minimum": 0},
+        "inForce": {"type": "integer", "minimum": 0, "description": "How many of the rules are law today."},
+    },
+}
+
+
 def crd_documents() -> list[dict[str, Any]]:
     """Return the CustomResourceDefinitions (`apiextensions.k8s.io/v1`) of DecisionService, Model and PolicyPack."""
     return [
@@ -156,6 +168,9 @@ def crd_documents() -> list[dict[str, Any]]:
             [
                 ("Version", "string", ".spec.manifest.version"),
                 ("Jurisdiction", "string", ".spec.manifest.jurisdiction"),
+                ("Ready", "string", ".status.conditions[?(@.type=='Ready')].status"),
+                ("Rules", "integer", ".status.rules"),
+                ("In force", "integer", ".status.inForce"),
                 ("Age", "date", ".metadata.creationTimestamp"),
             ],
         ),
@@ -222,8 +237,11 @@ def _definition(
 
 
 def _status(kind: str) -> dict[str, Any]:
-    """Return the schema of a status: that of a service says more than the conditions."""
-    if kind == "DecisionService":
-        return STATUS
+    """Return the schema of a status."""
+    if kind in _STATUSES:
+        return _STATUSES[kind]
     common = ("observedGeneration", "conditions")
     return {**STATUS, "properties": {key: STATUS["properties"][key] for key in common}}
+
+
+_STATUSES = {"DecisionService": STATUS, "PolicyPack": PACK_STATUS}

@@ -46,7 +46,8 @@ class Election:
         self._api = api
         self._key = Key("coordination.k8s.io/v1", "Lease", name)
         self._namespace = namespace
-        self._identity = identity
+        self.identity = identity
+        """Who this is in the Lease."""
         self._clock = clock
         self._timer = timer
         self._renew_seconds = renew_seconds
@@ -73,23 +74,23 @@ class Election:
         """Leave the Lease free for the next one, where it is still ours."""
         try:
             lease = await self._api.get(self._key, self._namespace)
-            if lease is not None and (lease.get("spec") or {}).get("holderIdentity") == self._identity:
+            if lease is not None and (lease.get("spec") or {}).get("holderIdentity") == self.identity:
                 await self._api.replace(released(lease))
         except AboveboardError as error:
             _log.warning("the lease was not given back, and runs out by itself: %s", error.message)
 
     def _taken(self) -> bool:
-        return self._sighting is not None and self._sighting.holder not in ("", self._identity)
+        return self._sighting is not None and self._sighting.holder not in ("", self.identity)
 
     async def _attempt(self) -> bool:
         try:
             lease = await self._api.get(self._key, self._namespace)
-            mine = held_by(lease, self._identity, name=self._key.name, namespace=self._namespace, at=self._clock())
+            mine = held_by(lease, self.identity, name=self._key.name, namespace=self._namespace, at=self._clock())
             if lease is None:
                 await self._api.create(mine)
                 return True
             self._sighting = sighted(lease, self._sighting, self._timer())
-            if not may_take(self._sighting, self._identity, self._timer()):
+            if not may_take(self._sighting, self.identity, self._timer()):
                 return False
             await self._api.replace(mine)
         except Conflict:

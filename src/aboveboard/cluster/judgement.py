@@ -13,9 +13,10 @@ from datetime import date
 
 import msgspec
 
-from aboveboard.errors import AboveboardError
+from aboveboard.cluster.packs import Selected
+from aboveboard.errors import AboveboardError, Conflict
 from aboveboard.ids import sha256_digest
-from aboveboard.policy import GateVerdict, PolicyPack, gate
+from aboveboard.policy import GateVerdict, PolicyPack, built_in_packs, gate
 from aboveboard.policy.verdict import Verdict
 from aboveboard.release import VerifiedRelease
 
@@ -23,6 +24,8 @@ Verify = Callable[[str], VerifiedRelease]
 """Returns a release of which everything holds, or raises one of our errors."""
 Packs = Callable[[Sequence[str]], list[PolicyPack]]
 """Returns the packs of some jurisdictions, or raises one of our errors."""
+Select = Callable[[str, Sequence[str]], Selected]
+"""Returns the cluster's packs for a namespace and some jurisdictions, or raises (`packs.PackBook.select`)."""
 
 VERIFIED = "release-verified"
 POLICY = "policy-passes-today"
@@ -78,37 +81,51 @@ class Wish:
     model: str
     jurisdictions: tuple[str, ...]
     regions: tuple[str, ...]
+    namespace: str = ""
+    """Where in the cluster: some policy packs judge there only."""
 
 
 class Law:
-    """The packs of this process, each read once, and the verdicts they gave.
+    """The packs of this process, each read once, those of the cluster as they are now, and the verdicts they gave.
 
     The same facts, packs and day give the same verdict again, so that one given is kept: applying the rules takes a
     third of a second, and thousands of services are looked at. A pack that changes on disk is read at the next start.
     Threads take turns.
     """
 
-    def __init__(self, packs: Packs, *, kept: int = 1024) -> None:
+    def __init__(self, packs: Packs, *, select: Select | None = None, kept: int = 1024) -> None:
         self._load = packs
+        self._select = select
         self._kept = kept
         self._packs: dict[tuple[str, ...], list[PolicyPack]] = {}
         self._verdicts: OrderedDict[tuple[str, tuple[str, ...], date], GateVerdict] = OrderedDict()
         self._turn = threading.Lock()
 
-    def verdict(self, facts: bytes, jurisdictions: Sequence[str], as_of: date) -> GateVerdict:
+    def verdict(self, facts: bytes, jurisdictions: Sequence[str], as_of: date, *, namespace: str = "") -> GateVerdict:
         """Return the verdict on the facts in canonical or any other JSON. Raises our errors, and msgspec's."""
-        names = tuple(sorted(set(jurisdictions)))
-        key = sha256_digest(facts), names, as_of
         with self._turn:
+            packs = self._packs_of(tuple(sorted(set(jurisdictions))), namespace)
+            key = sha256_digest(facts), tuple(pack.digest for pack in packs), as_of
             verdict = self._verdicts.get(key)
             if verdict is None:
-                if names not in self._packs:
-                    self._packs[names] = self._load(names)
                 document = msgspec.json.decode(facts, type=dict[str, object])
-                verdict = self._verdicts[key] = gate(document, self._packs[names], as_of)
+                verdict = self._verdicts[key] = gate(document, packs, as_of)
                 if len(self._verdicts) > self._kept:
                     self._verdicts.popitem(last=False)
             return verdict
+
+    def _packs_of(self, names: tuple[str, ...], namespace: str) -> list[PolicyPack]:
+        selected = self._select(namespace, names) if self._select is not None else Selected((), ())
+        # A pack of the policy namespace may be that of a jurisdiction; one of a tenant's own only adds to the law.
+        covered = {pack.manifest.jurisdiction for pack in selected.general}
+        names = tuple(name for name in names if name not in covered or name in built_in_packs())
+        if names not in self._packs:
+            self._packs[names] = self._load(names)
+        packs = [*self._packs[names], *selected.general, *selected.local]
+        twice = {pack.name for pack in packs if sum(pack.name == other.name for other in packs) > 1}
+        if twice:
+            raise Conflict(f"several policy packs are named {', '.join(sorted(twice))}", hint="rename one of them")
+        return packs
 
 
 def judge(wish: Wish, *, verify: Verify, law: Law, as_of: date) -> Judgement:
@@ -153,10 +170,11 @@ def _policy(wish: Wish, digest: str, release: VerifiedRelease, law: Law, as_of: 
     see = f"aboveboard release show {digest}; aboveboard gate {release.document.run_id} --as-of {as_of}"
     try:
         asked = [*release.document.jurisdictions, *wish.jurisdictions]
-        verdict = law.verdict(release.files["facts.json"], asked, as_of)
+        verdict = law.verdict(release.files["facts.json"], asked, as_of, namespace=wish.namespace)
     except (AboveboardError, msgspec.MsgspecError, KeyError) as error:
         return Finding(POLICY, False, f"{short}: the rules could not be applied: {error}", see)
     if verdict.verdict is Verdict.PASS:
-        return Finding(POLICY, True, f"{short}: passes under the law of {verdict.as_of}")
+        packs = ", ".join(f"{pack.name} {pack.version}" for pack in verdict.packs)
+        return Finding(POLICY, True, f"{short}: passes under the law of {verdict.as_of} ({packs})")
     rules = "; ".join(f"{result.rule} ({result.citation}): {result.message}" for result in verdict.refusals[:5])
     return Finding(POLICY, False, f"{short}: {verdict.verdict.value} under the law of {verdict.as_of}: {rules}", see)

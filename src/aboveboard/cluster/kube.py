@@ -22,7 +22,7 @@ from aboveboard.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from lightkube import KubeConfig
 
@@ -33,12 +33,14 @@ PLURALS: Mapping[str, str] = {
     "DecisionService": "decisionservices",
     "Deployment": "deployments",
     "DestinationRule": "destinationrules",
+    "Event": "events",
     "HTTPRoute": "httproutes",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",
     "Lease": "leases",
     "NetworkPolicy": "networkpolicies",
     "PeerAuthentication": "peerauthentications",
     "PodDisruptionBudget": "poddisruptionbudgets",
+    "PolicyPack": "policypacks",
     "PrometheusRule": "prometheusrules",
     "Rollout": "rollouts",
     "ScaledObject": "scaledobjects",
@@ -50,6 +52,10 @@ PLURALS: Mapping[str, str] = {
     "VirtualService": "virtualservices",
 }
 """Every kind the operator reads or writes, and its name in paths. Its ClusterRole names these and no others."""
+
+
+WATCH_SECONDS = 240
+"""After which the API server ends a watch; the client begins it again where it was."""
 
 
 class Cluster:
@@ -124,14 +130,16 @@ class Cluster:
                 await self._client.replace(resource.from_dict(item), namespace=item["metadata"]["namespace"])
             )
 
-    async def patch_status(self, name: str, namespace: str, status: Mapping[str, Any]) -> None:
-        """Write the status of a DecisionService; that it is gone already is fine."""
+    async def patch_status(
+        self, name: str, namespace: str, status: Mapping[str, Any], *, kind: str = "DecisionService"
+    ) -> None:
+        """Write the status of a resource of ours; that it is gone already is fine."""
         from lightkube.types import PatchType
 
         with _errors(f"status of {name}"):
             try:
                 await self._client.patch(
-                    _resource(API_VERSION, "DecisionService").Status,
+                    _resource(API_VERSION, kind).Status,
                     name,
                     {"status": dict(status)},
                     namespace=namespace,
@@ -143,9 +151,44 @@ class Cluster:
 
     async def services(self) -> list[dict[str, Any]]:
         """Return every DecisionService there is, in all namespaces."""
-        with _errors("the list of decision services"):
-            resource = _resource(API_VERSION, "DecisionService")
-            return [_plain(item) async for item in self._client.list(resource, namespace="*")]
+        found, _ = await self.listed(API_VERSION, "DecisionService")
+        return found
+
+    async def listed(
+        self, api_version: str, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> tuple[list[dict[str, Any]], str]:
+        """Return every object of a kind, in one namespace or all, and the version of that list.
+
+        Raises `NotFound` when the cluster does not know the kind.
+        """
+        with _errors(f"the list of {kind}"):
+            found = self._client.list(_resource(api_version, kind), namespace=namespace or "*", labels=labels)
+            items = [_plain(item) async for item in found]
+            return items, found.resourceVersion
+
+    async def watched(
+        self,
+        api_version: str,
+        kind: str,
+        version: str,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Yield what happens to objects of a kind after a list of that version: `ADDED`, `MODIFIED`, `DELETED`.
+
+        Raises our errors when the watch breaks or its version is too old; then it begins with a list again.
+        """
+        events = self._client.watch(
+            _resource(api_version, kind),
+            namespace=namespace or "*",
+            labels=labels,
+            resource_version=version,
+            server_timeout=WATCH_SECONDS,
+        )
+        with _errors(f"the watch of {kind}"):
+            async for happened, item in events:
+                yield happened, _plain(item)
 
 
 @cache

@@ -1,5 +1,8 @@
 """The operator as a process: kopf watches, the handlers below hand over to the controller, a Lease says who acts.
 
+Beside the services themselves two things are followed: what they consist of, so that a pod that becomes ready or an
+object that somebody changed is seen at once, and the policy packs, under which they are judged anew.
+
 kopf is imported when the operator is built, never before: everything else in this package works without it.
 """
 
@@ -10,14 +13,21 @@ import contextlib
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
+from aboveboard.clock import Clock
 from aboveboard.cluster.controller import Controller
 from aboveboard.cluster.election import Election
+from aboveboard.cluster.happenings import Happenings
+from aboveboard.cluster.owned import LABELS, WATCHED, OwnedObjects
+from aboveboard.cluster.pack_following import PackFollowing, PackReports
+from aboveboard.cluster.packs import PackBook, PackKey
 from aboveboard.cluster.plan import Key
 from aboveboard.cluster.types import API_VERSION, GROUP, VERSION
+from aboveboard.cluster.watching import Followed, follow
 from aboveboard.errors import AboveboardError, Misuse
 
 if TYPE_CHECKING:
@@ -41,6 +51,12 @@ class OperatorOptions:
     """Between two looks at a service whose pods are not ready yet."""
     retry: float = 10
     """Until something that failed is tried again; doubled each time, up to `resync`."""
+    settle: float = 1
+    """After something happened to what a service consists of: several things mostly happen together."""
+    spread: float = 60
+    """Over which services are judged anew when the day or a policy pack changed, at most."""
+    abreast: int = 16
+    """How many services are reconciled at a time for such reasons."""
     silence: float = 300
     """For which a service may stand differently than the watch last said; then the watch is dead and so are we."""
     health_host: str = "0.0.0.0"  # noqa: S104  the kubelet asks from outside the pod
@@ -98,8 +114,20 @@ class Operator:
         options: OperatorOptions,
         *,
         timer: Callable[[], float],
+        clock: Clock,
+        book: PackBook | None = None,
     ) -> None:
+        """Make an operator. `book` is where the cluster's policy packs are kept, if the law has any."""
         self.seen = Seen(timer)
+        self._clock = clock
+        self._book = book
+        self._happenings = Happenings(api, clock=clock, instance=election.identity)
+        self._known: dict[str, tuple[str, str]] = {}
+        self._days: dict[str, date] = {}
+        self._generations: dict[str, int] = {}
+        self._woken: dict[str, tuple[asyncio.Task[None], float]] = {}
+        self._looking: set[asyncio.Task[None]] = set()
+        self._abreast = asyncio.Semaphore(options.abreast)
         self._api = api
         self._controller = controller
         self._election = election
@@ -120,6 +148,8 @@ class Operator:
             if not await _first(self._election.won(), stop.wait()):
                 return True
             self.seen.following = True
+            beside = [asyncio.create_task(work) for work in self._beside()]
+            await self._packs_known()
             ended = asyncio.Event()
             operator = asyncio.create_task(
                 kopf.operator(
@@ -130,7 +160,6 @@ class Operator:
                     stop_flag=ended,
                 )
             )
-            comparing = asyncio.create_task(self._compare())
             lost = asyncio.create_task(self._election.lost())
             stopped = asyncio.create_task(stop.wait())
             try:
@@ -138,9 +167,11 @@ class Operator:
             finally:
                 held = not lost.done()
                 ended.set()
-                for task in (comparing, lost, stopped):
+                tasks = [*beside, lost, stopped, *(task for task, _ in self._woken.values()), *self._looking]
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(operator, comparing, lost, stopped, return_exceptions=True)
+                await asyncio.gather(operator, *tasks, return_exceptions=True)
+                await self._happenings.posted()
                 if held:
                     await self._election.give_back()
             if operator.done() and not operator.cancelled() and (error := operator.exception()) is not None:
@@ -158,10 +189,8 @@ class Operator:
         settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, key="last-handled")
         settings.watching.server_timeout = 240
         settings.watching.client_timeout = 270
-        # Only what the handlers say becomes an event; kopf's own progress would drown it.
-        settings.posting.loggers = False
-        settings.posting.reporting_component = "aboveboard-operator"
-        settings.posting.event_name_prefix = "aboveboard-"
+        # Only what the controller says becomes an event; kopf's own progress would drown it.
+        settings.posting.enabled = False
         settings.scanning.disabled = True
         # How soon it is noticed that the timer of a service that goes has ended, so that its removal can begin.
         settings.background.cancellation_polling = 1
@@ -186,16 +215,88 @@ class Operator:
         metadata = event["object"]["metadata"]
         gone = event.get("type") == "DELETED"
         self.seen.event(metadata["uid"], metadata["resourceVersion"], gone=gone)
+        uid, generation = metadata["uid"], int(metadata.get("generation") or 0)
         if gone:
-            for table in (self._due, self._failures, self._turns):
-                table.pop(metadata["uid"], None)
+            for table in (self._due, self._failures, self._turns, self._known, self._days, self._generations):
+                table.pop(uid, None)
+            return
+        self._known[uid] = metadata["namespace"], metadata["name"]
+        settled = FINALIZER in (metadata.get("finalizers") or ()) and not metadata.get("deletionTimestamp")
+        if settled and self._generations.get(uid) != generation:
+            # kopf's own handlers may come late: it waits for what it wrote itself to come back first.
+            self._generations[uid] = generation
+            self._due.setdefault(uid, 0)
+            self.wake([uid])
 
     async def _changed(self, body: Mapping[str, Any], **_: Any) -> None:
         await self._reconcile(body)
 
     async def _timed(self, body: Mapping[str, Any], **_: Any) -> None:
-        if self._timer() >= self._due.get(body["metadata"]["uid"], 0):
+        uid, today = body["metadata"]["uid"], self._clock().date()
+        if self._days.setdefault(uid, today) != today:
+            # Another day, and perhaps another law.
+            self._days[uid] = today
+            self.wake([uid], within=self._options.spread)
+        if self._timer() >= self._due.get(uid, 0):
             await self._reconcile(body)
+
+    def wake(self, uids: Iterable[str], *, within: float = 0) -> None:
+        """Have services looked at soon: at once, or at some moment `within` so many seconds."""
+        for uid in uids:
+            if uid not in self._known or uid not in self._due:
+                continue  # it is yet to be looked at for the first time
+            pending, spread = self._woken.get(uid, (None, within))
+            if pending is not None and spread <= within:
+                continue
+            if pending is not None:
+                pending.cancel()
+            self._woken[uid] = asyncio.create_task(self._soon(uid, within)), within
+
+    async def _soon(self, uid: str, within: float) -> None:
+        await asyncio.sleep(self._options.settle + random.uniform(0, within))  # noqa: S311  nothing secret
+        task = self._woken.pop(uid)[0]  # what happens from here on is another reason
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+        async with self._abreast:
+            if uid in self._known:
+                namespace, name = self._known[uid]
+                await self._reconcile({"metadata": {"uid": uid, "namespace": namespace, "name": name}})
+
+    def _beside(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield what runs beside kopf for as long as this process acts."""
+        yield self._compare()
+        for kind, api_version in WATCHED.items():
+            yield self._follow_owned(api_version, kind)
+        if self._book is not None:
+            reports = PackReports(self._api, clock=self._clock, about=self._happenings.about)
+            yield PackFollowing(self._api, self._book, changed=self._packs_changed, reports=reports).run()
+
+    async def _follow_owned(self, api_version: str, kind: str) -> None:
+        objects = OwnedObjects(kind)
+
+        async def listed(items: Sequence[dict[str, Any]]) -> None:
+            self.wake(objects.listed(items))
+
+        async def happened(what: str, item: dict[str, Any]) -> None:
+            self.wake(objects.happened(what, item))
+
+        followed = Followed(api_version, kind, namespace=self._options.namespace, labels=LABELS)
+        await follow(self._api, followed, listed=listed, happened=happened)
+
+    def _packs_changed(self, keys: Sequence[PackKey]) -> None:
+        if self._book is None:
+            return
+        general = any(namespace == self._book.policy_namespace for namespace, _ in keys)
+        namespaces = {namespace for namespace, _ in keys}
+        judged = [uid for uid, (namespace, _) in self._known.items() if general or namespace in namespaces]
+        self.wake(judged, within=min(self._options.spread, len(judged) / self._options.abreast))
+
+    async def _packs_known(self) -> None:
+        """Wait for the packs a while: services judged without them would be refused, and say so."""
+        for _ in range(100):
+            if self._book is None or self._book.readable():
+                return
+            await asyncio.sleep(0.1)
 
     async def _deleted(self, body: Mapping[str, Any], **_: Any) -> None:
         import kopf
@@ -211,8 +312,6 @@ class Operator:
 
     async def _reconcile(self, body: Mapping[str, Any]) -> None:
         """Look at a service as it is now, not as the watch last said; say when to look again."""
-        import kopf
-
         metadata = body["metadata"]
         uid = metadata["uid"]
         async with self._turns[uid]:
@@ -226,10 +325,7 @@ class Operator:
                 return
             current = {**current, "apiVersion": API_VERSION, "kind": "DecisionService"}
 
-            def report(kind: str, reason: str, message: str) -> None:
-                kopf.event(cast("kopf.Body", current), type=kind, reason=reason, message=message[:1000])
-
-            outcome = await self._controller.reconcile(current, report)
+            outcome = await self._controller.reconcile(current, self._happenings.about(current))
             if outcome.again:
                 wait = self._delay(uid)
             else:

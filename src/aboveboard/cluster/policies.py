@@ -151,6 +151,16 @@ def webhook_configuration(
                 ],
             ),
             webhook(
+                "packs",
+                GROUP,
+                VERSION,
+                "policypacks",
+                matchConditions=[
+                    {"name": "not-going", "expression": "!has(object.metadata.deletionTimestamp)"},
+                    {"name": "spec-changed", "expression": "oldObject == null || object.spec != oldObject.spec"},
+                ],
+            ),
+            webhook(
                 "pods",
                 "",
                 "v1",

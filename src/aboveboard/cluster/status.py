@@ -27,7 +27,7 @@ def judged(judgement: Judgement) -> list[Condition]:
     """Return the conditions that say what was found about the releases."""
     return [
         _condition("ReleaseVerified", judgement, (VERIFIED, MODEL), "Verified", "NotVerified"),
-        _condition("PolicyPassed", judgement, (POLICY,), "Passed", "Refused"),
+        _condition("PolicyVerdict", judgement, (POLICY,), "Passed", "Refused"),
         _condition("ResidencyHolds", judgement, (RESIDENCY, JURISDICTION), "Held", "Violated"),
     ]
 

@@ -82,6 +82,8 @@ def _object(node: Mapping[str, Any], result: dict[str, Any], definitions: Mappin
     # Keys by pattern have no structural form; the type itself checks them.
     patterns = [*node.get("patternProperties", {}).values()]
     values = node.get("additionalProperties") or (patterns[0] if patterns else {})
+    if values is True:  # anything
+        values = {}
     result["additionalProperties"] = _node(values, definitions)
     result.setdefault("maxProperties", _ITEM_LIMIT)
 

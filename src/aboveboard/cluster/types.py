@@ -15,6 +15,7 @@ from aboveboard.cluster.placement import Journal, Placement, Resources, Scaling
 from aboveboard.cluster.surroundings import Access, Integrations, Network
 from aboveboard.errors import Problem, SpecInvalid
 from aboveboard.policy.pack import Manifest
+from aboveboard.policy.rehearsal import PackTest
 from aboveboard.spec.model import Spec
 from aboveboard.spec.types import Fraction, Strict, Text
 
@@ -180,6 +181,10 @@ class PolicyPackSpec(Strict):
         Field(min_length=1, max_length=16),
     ]
     """Rego by file name."""
+    tests: Annotated[tuple[PackTest, ...], Field(max_length=64, strict=False)] = ()
+    """What its rules must say about some facts; a pack whose tests come out otherwise is not valid."""
+    namespaces: Annotated[tuple[Label, ...], Field(max_length=256)] = ()
+    """Which namespaces a pack of the policy namespace judges; none means all. Any other pack judges its own."""
 
 
 class ModelResourceSpec(Spec):

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from anyio import to_thread
@@ -43,8 +44,9 @@ class WebhookOptions:
 def application(
     gatekeeper: Gatekeeper,
     lifespan: Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]] | None = None,
+    ready: Callable[[], bool] = lambda: True,
 ) -> Starlette:
-    """Return the ASGI application: `POST /validate`, `/livez` and `/readyz`."""
+    """Return the ASGI application: `POST /validate`, `/livez` and `/readyz`; `ready` tells whether it can judge."""
 
     async def validate(request: Request) -> Response:
         body = bytearray()
@@ -69,10 +71,15 @@ def application(
     async def alive(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
+    async def judging(request: Request) -> Response:
+        if not ready():
+            return _problem(503, "the cluster's policy packs are not known")
+        return JSONResponse({"status": "ok"})
+
     routes = [
         Route("/validate", validate, methods=["POST"]),
         Route("/livez", alive, methods=["GET"]),
-        Route("/readyz", alive, methods=["GET"]),
+        Route("/readyz", judging, methods=["GET"]),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
 
@@ -84,13 +91,22 @@ def _problem(status: int, message: str) -> Response:
 class Webhook(uvicorn.Server):
     """One HTTPS server. A renewed certificate is used for new connections without a restart."""
 
-    def __init__(self, gatekeeper: Gatekeeper, options: WebhookOptions) -> None:
+    def __init__(
+        self,
+        gatekeeper: Gatekeeper,
+        options: WebhookOptions,
+        *,
+        beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Make a server; `beside` is what runs for as long as it does."""
         for path in (options.certificate, options.key):
             if not path.is_file():
                 raise Misuse(f"{path}: no such file", hint="mount the certificate there, or use --self-signed")
         self._options = options
+        self._beside = beside
         config = uvicorn.Config(
-            application(gatekeeper, self._reloading),
+            application(gatekeeper, self._reloading, ready),
             host=options.host,
             port=options.port,
             ssl_certfile=options.certificate,
@@ -103,13 +119,21 @@ class Webhook(uvicorn.Server):
 
     @contextlib.asynccontextmanager
     async def _reloading(self, _: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._reload())
+        tasks = [asyncio.create_task(self._necessary(work)) for work in (self._reload, *self._beside)]
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _necessary(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        except Exception:
+            _log.exception("the webhook cannot go on; it ends, and is started again")
+            self.should_exit = True
+            raise
 
     async def _reload(self) -> None:
         certificate, key = self._options.certificate, self._options.key

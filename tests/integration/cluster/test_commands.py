@@ -70,7 +70,12 @@ def test_admission_as_a_process(tmp_path: Path) -> None:
         assert pushed.exit_code == 0, pushed.output
         command = [sys.executable, "-m", "aboveboard", "--home", str(tmp_path / "pod"), "admission"]
         command += [f"--releases={repository}", "--plain-http", f"--trust={bank.keys.trust_file}"]
-        command += [f"--certificates={tmp_path / 'tls'}", "--self-signed=localhost", "--host=127.0.0.1"]
+        command += [
+            "--without-cluster-packs",
+            f"--certificates={tmp_path / 'tls'}",
+            "--self-signed=localhost",
+            "--host=127.0.0.1",
+        ]
         with subprocess.Popen([*command, f"--port={port}"], stdout=subprocess.DEVNULL) as process:
             try:
                 answer = ask(f"https://localhost:{port}/validate", tmp_path / "tls" / "ca.crt", digest)

@@ -21,11 +21,13 @@ from aboveboard.cluster.election import Election
 from aboveboard.cluster.judgement import Law
 from aboveboard.cluster.kube import Cluster
 from aboveboard.cluster.operator import FINALIZER, Operator, OperatorOptions
+from aboveboard.cluster.packs import PackBook
 from aboveboard.cluster.releases import ReleaseSource
 from aboveboard.policy import load_packs
 from tests.api_server import SERVICES, ApiServer, api_server
 from tests.cluster_cases import CONTEXT, PROMETHEUS, document
 from tests.cluster_releases import release
+from tests.pack_cases import STRICTER, pack
 from tests.release_cases import Bank
 
 SERVICE = "decisionservices/loans"
@@ -53,7 +55,8 @@ class World:
         self.server = server
         self.url = url
         self._session = session
-        self._law = Law(load_packs)
+        self.book = PackBook("aboveboard-system", time.monotonic)
+        self._law = Law(load_packs, select=self.book.select)
         self._source = ReleaseSource(root / "releases", self.bank.keys.trust_file, fetch=None, clock=self.bank.time)
 
     @contextlib.asynccontextmanager
@@ -80,9 +83,19 @@ class World:
             deadline_seconds=0.5,
         )
         chosen = OperatorOptions(
-            **{"poll": 0.05, "resync": 0.2, "retry": 0.05, "health_host": "127.0.0.1", "health_port": 0, **options}
+            **{
+                "poll": 0.05,
+                "resync": 0.2,
+                "retry": 0.05,
+                "health_host": "127.0.0.1",
+                "health_port": 0,
+                "settle": 0.02,
+                **options,
+            }
         )
-        operator = Operator(api, controller, election, chosen, timer=time.monotonic)
+        operator = Operator(
+            api, controller, election, chosen, timer=time.monotonic, clock=self.bank.time, book=self.book
+        )
         stop = asyncio.Event()
         running = asyncio.create_task(operator.run(stop, login=lambda **_: kopf.ConnectionInfo(server=self.url)))
         try:
@@ -157,7 +170,7 @@ def test_create_canary_promote_roll_back_delete(tmp_path: Path) -> None:
             await world.create()
             await world.all_there()
             await world.stands("ReleaseVerified", "True")
-            await world.stands("PolicyPassed", "True")
+            await world.stands("PolicyVerdict", "True")
             await world.stands("ResidencyHolds", "True")
             await world.stands("Ready", "False")
             service = world.server.all()[SERVICE]
@@ -269,7 +282,7 @@ def test_a_release_that_does_not_hold_changes_nothing(tmp_path: Path) -> None:
             await world.patch(SERVICE, {"spec": {"releases": {"champion": unapproved}}})
             assert "0 of 1 approvals" in (await world.stands("ReleaseVerified", "False"))["message"]
             await world.patch(SERVICE, {"spec": {"releases": {"champion": weak}}})
-            assert "auc" in (await world.stands("PolicyPassed", "False"))["message"]
+            assert "auc" in (await world.stands("PolicyVerdict", "False"))["message"]
             await world.patch(SERVICE, {"spec": {"releases": {"champion": world.champion}, "regions": ["us-east"]}})
             assert "us-east" in (await world.stands("ResidencyHolds", "False"))["message"]
             # What ran goes on running, and is said to.
@@ -451,5 +464,101 @@ def test_many_services_at_once(tmp_path: Path, count: int) -> None:
             await world.until(
                 lambda objects: sum(key.startswith("horizontalpodautoscalers/") for key in objects) == count, 60
             )
+
+    play(tmp_path, scenario)
+
+
+PACK = "policypacks/bank"
+
+
+def test_packs_are_acted_upon(tmp_path: Path) -> None:
+    """A pack is validated and said to be valid; what it selects is judged anew, also when nothing else happens."""
+
+    async def scenario(world: World) -> None:
+        base = "/apis/aboveboard.dev/v1alpha1/namespaces/aboveboard-system/policypacks"
+        async with world.operator(resync=600, spread=0.1):
+            await world.create()
+            await world.stands("PolicyVerdict", "True")
+            assert await world.ask("POST", base, pack()) == 201
+            await world.until(lambda objects: "bank 1.0.0" in world.condition(objects, "PolicyVerdict")["message"])
+            await world.until(lambda objects: objects[PACK]["status"]["inForce"] == 1)
+            status = world.server.all()[PACK]["status"]
+            assert [(c["type"], c["status"], c["reason"]) for c in status["conditions"]] == [
+                ("Ready", "True", "Valid")
+            ]
+            before = world.server.all()[WORKLOAD]
+
+            # A stricter one refuses what it did not refuse before, and says so; what runs goes on.
+            assert (
+                await world.ask("PATCH", f"{base}/bank", pack(rego=STRICTER), "application/merge-patch+json") == 200
+            )
+            refused = await world.stands("PolicyVerdict", "False")
+            assert "bank-auc (Credit policy 4.1): ranks badly" in refused["message"]
+            assert world.server.all()[WORKLOAD] == before
+
+            # One that cannot be judged by refuses, too, and is said not to be valid.
+            broken = pack(rego="nonsense")
+            assert await world.ask("PATCH", f"{base}/bank", broken, "application/merge-patch+json") == 200
+            await world.until(lambda objects: objects[PACK]["status"]["conditions"][0]["reason"] == "Invalid")
+            await world.until(
+                lambda objects: "bank is not valid" in world.condition(objects, "PolicyVerdict")["message"]
+            )
+            assert await world.ask("DELETE", f"{base}/bank") == 200
+            await world.stands("PolicyVerdict", "True")
+        said = {(event["involvedObject"]["kind"], event["reason"]) for event in world.server.posted}
+        assert {("PolicyPack", "Valid"), ("PolicyPack", "Invalid"), ("DecisionService", "Refused")} <= said
+
+    play(tmp_path, scenario)
+
+
+def test_a_rule_that_becomes_law_is_applied_on_its_day(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        base = "/apis/aboveboard.dev/v1alpha1/namespaces/lending/policypacks"
+        tomorrow = pack(namespace="lending", rego=STRICTER, effective_from="2026-11-22")
+        assert await world.ask("POST", base, tomorrow) == 201
+        async with world.operator(resync=600, spread=0.1):
+            await world.create()
+            verdict = await world.stands("PolicyVerdict", "True")
+            assert "law of 2026-11-21" in verdict["message"]
+            await world.until(lambda objects: objects[PACK]["status"]["inForce"] == 0)
+            world.bank.time.forward(days=1)
+            verdict = await world.stands("PolicyVerdict", "False")
+            assert "under the law of 2026-11-22: bank-auc" in verdict["message"]
+
+    play(tmp_path, scenario)
+
+
+def test_nothing_is_judged_while_packs_cannot_be_read(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        def no_packs(request: kmock.Request) -> int | None:
+            return 403 if request.resource is not None and request.resource.plural == "policypacks" else None
+
+        world.server.faults.append(no_packs)
+        async with world.operator():
+            await world.create()
+            verdict = await world.stands("PolicyVerdict", "False")
+            assert "policy packs cannot be read" in verdict["message"]
+            assert WORKLOAD not in world.server.all()
+
+    play(tmp_path, scenario)
+
+
+def test_status_and_drift_are_seen_without_waiting_for_the_next_look(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        async with world.operator(resync=600, poll=600):
+            await world.create()
+            await world.all_there()
+            await world.stands("Ready", "False")
+            await world.pods_come_up()
+            await world.stands("Ready", "True")
+            status = {"observedGeneration": 1, "replicas": 3, "readyReplicas": 1, "updatedReplicas": 3}
+            await world.patch(f"{WORKLOAD}/status", {"status": status}, group="apis/apps/v1")
+            message = (await world.stands("Ready", "False"))["message"]
+            assert message.startswith("1 of 3 pods")
+            egress: dict[str, Any] = {"spec": {"egress": [{}]}}
+            await world.patch("networkpolicies/loans-allow", egress, group="apis/networking.k8s.io/v1")
+            await world.until(lambda objects: objects["networkpolicies/loans-allow"]["spec"]["egress"] != [{}])
+            await world.ask("DELETE", "/apis/policy/v1/namespaces/lending/poddisruptionbudgets/loans")
+            await world.until(lambda objects: "poddisruptionbudgets/loans" in objects)
 
     play(tmp_path, scenario)

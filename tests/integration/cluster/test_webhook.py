@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import socket
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from aboveboard.cluster.certificates import ensure_self_signed
+from aboveboard.cluster.packs import PackBook
 from aboveboard.cluster.webhook import LARGEST_REVIEW, Webhook, WebhookOptions
 from aboveboard.errors import Misuse
 from tests.unit.cluster.test_admission import Case, review
@@ -25,7 +27,7 @@ NAMES = ["localhost", "admission.aboveboard-system.svc"]
 
 
 @contextlib.contextmanager
-def webhook(gatekeeper: Any, directory: Path) -> Iterator[int]:
+def webhook(gatekeeper: Any, directory: Path, **how: Any) -> Iterator[int]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -33,7 +35,7 @@ def webhook(gatekeeper: Any, directory: Path) -> Iterator[int]:
         options = WebhookOptions(
             directory / "tls.crt", directory / "tls.key", host="127.0.0.1", port=port, reload_seconds=0.05
         )
-        server = Webhook(gatekeeper, options)
+        server = Webhook(gatekeeper, options, **how)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         while not server.started:
@@ -73,6 +75,28 @@ def test_admits_and_refuses_over_tls(tmp_path: Path, tls: tuple[Path, bytes]) ->
         assert session.get(f"{url}/readyz").status_code == 200
         assert session.post(f"{url}/validate", content=b"nonsense").status_code == 400
         assert session.post(f"{url}/validate", content=b" " * (LARGEST_REVIEW + 1)).status_code == 413
+
+
+def test_is_ready_once_it_knows_the_packs(tmp_path: Path, tls: tuple[Path, bytes]) -> None:
+    book = PackBook("aboveboard-system", time.monotonic)
+    found = threading.Event()
+
+    async def follow() -> None:
+        while not found.is_set():
+            await asyncio.sleep(0.01)
+        book.replace([])
+
+    case = Case(tmp_path, select=book.select)
+    directory, root = tls
+    with webhook(case.gate, directory, beside=[follow], ready=book.readable) as port, client(root) as session:
+        url = f"https://localhost:{port}"
+        assert session.get(f"{url}/readyz").status_code == 503
+        assert session.get(f"{url}/livez").status_code == 200
+        assert not session.post(f"{url}/validate", json=review(case.service())).json()["response"]["allowed"]
+        found.set()
+        while session.get(f"{url}/readyz").status_code != 200:
+            time.sleep(0.01)
+        assert session.post(f"{url}/validate", json=review(case.service())).json()["response"]["allowed"]
 
 
 def test_fails_closed_when_it_breaks(tmp_path: Path, tls: tuple[Path, bytes]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from aboveboard.cluster import ReconcileContext, desired_objects, load_service
 from aboveboard.cluster.admission import Gatekeeper, wish_of
-from aboveboard.cluster.judgement import POLICY, Judgement, Law, judge
+from aboveboard.cluster.judgement import POLICY, Judgement, Law, Select, judge
 from aboveboard.cluster.releases import ReleaseSource
 from aboveboard.errors import RequestRefused
 from aboveboard.policy import PolicyPack, load_packs
@@ -25,12 +25,15 @@ from tests.release_cases import Bank
 class Case:
     """One bank, one approved release that passes, and somebody at the gate."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, select: Select | None = None) -> None:
         self.bank = Bank(root)
         self.champion = release(self.bank)
         self.source = ReleaseSource(root / "releases", self.bank.keys.trust_file, fetch=None, clock=self.bank.time)
         self.gate = Gatekeeper(
-            self.source.verify, Law(load_packs), self.bank.time, {"eu-west": ("eu-west-1",), "eu-central": ("eu-c",)}
+            self.source.verify,
+            Law(load_packs, select=select),
+            self.bank.time,
+            {"eu-west": ("eu-west-1",), "eu-central": ("eu-c",)},
         )
 
     def service(self, **spec: Any) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def test_keys_survive_being_written_down() -> None:
 
 def test_the_operator_can_reach_every_kind_it_makes() -> None:
     kinds = {item["kind"] for case in CASES for item in objects(case)}
-    assert kinds | {"DecisionService", "Lease"} == set(PLURALS)
+    assert kinds | {"DecisionService", "Event", "Lease", "PolicyPack"} == set(PLURALS)
 
 
 class TestLease:
@@ -203,12 +203,12 @@ class TestSeen:
 class TestStatus:
     def test_what_was_not_looked_at_is_unknown(self) -> None:
         conditions = {c.type: c.holds for c in judged(Judgement((Finding(VERIFIED, False, "no signature"),)))}
-        assert conditions == {"ReleaseVerified": False, "PolicyPassed": None, "ResidencyHolds": None}
+        assert conditions == {"ReleaseVerified": False, "PolicyVerdict": None, "ResidencyHolds": None}
 
     def test_one_release_of_two_that_fails_is_a_failure(self) -> None:
         findings = [Finding(POLICY, True, "a"), Finding(POLICY, False, "b"), Finding(RESIDENCY, True, "c")]
         conditions = {c.type: (c.holds, c.message) for c in judged(Judgement(tuple(findings)))}
-        assert conditions["PolicyPassed"] == (False, f"{POLICY}: b")
+        assert conditions["PolicyVerdict"] == (False, f"{POLICY}: b")
 
     def test_a_transition_keeps_its_moment_until_the_answer_changes(self) -> None:
         before = merged([], [Condition("Ready", False, "NoPod")], generation=1, at=AT)
