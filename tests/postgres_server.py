@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,48 @@ def binaries() -> Path | None:
     return Path(which).parent if which else None
 
 
+@dataclass(frozen=True)
+class PostgresServer:
+    """A server on a socket in a directory of its own."""
+
+    programs: Path
+    root: Path
+    user: str | None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://tester@/postgres?host={self.root}"
+
+    def make(self) -> None:
+        """Make the server's files."""
+        self._run("initdb", "-D", f"{self.root}/data", "-A", "trust", "-U", "tester", "--no-instructions")
+
+    def start(self) -> None:
+        options = f"-k {self.root} -c listen_addresses='' -c shared_buffers=32MB"
+        self._run("pg_ctl", "-D", f"{self.root}/data", "-l", f"{self.root}/log", "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop as a machine that loses power does: without a checkpoint, in the middle of whatever is going on."""
+        self._run("pg_ctl", "-D", f"{self.root}/data", "-m", "immediate", "-w", "stop")
+
+    def add_user(self, name: str, password: str) -> None:
+        """Add a superuser who has to give a password, unlike everybody else."""
+        engine = create_engine(self.url)
+        with engine.begin() as connection:
+            connection.execute(text(f"CREATE ROLE {name} LOGIN SUPERUSER PASSWORD '{password}'"))
+            access = self.root / "data" / "pg_hba.conf"
+            access.write_text(f"local all {name} scram-sha-256\n" + access.read_text())
+            connection.execute(text("SELECT pg_reload_conf()"))
+        engine.dispose()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self.programs / program), *arguments]
+        subprocess.run(command, check=True, user=self.user, cwd=self.root, stdout=subprocess.DEVNULL)
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """Yield the URL of a fresh server, listening on a socket in a directory of its own."""
+def running_postgres() -> Iterator[PostgresServer]:
+    """Run a fresh server until the block ends; skip the test where none is installed."""
     programs = binaries()
     if programs is None:
         pytest.skip("no PostgreSQL server is installed here (Debian: postgresql)")
@@ -34,20 +74,23 @@ def postgres_server() -> Iterator[str]:
     user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
     if user:
         shutil.chown(root, user)
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, user=user, cwd=root, stdout=subprocess.DEVNULL)
-
+    server = PostgresServer(programs, root, user)
     try:
-        run(str(programs / "initdb"), "-D", f"{root}/data", "-A", "trust", "-U", "tester", "--no-instructions")
-        options = f"-k {root} -c listen_addresses='' -c shared_buffers=32MB"
-        run(str(programs / "pg_ctl"), "-D", f"{root}/data", "-l", f"{root}/log", "-w", "-o", options, "start")
+        server.make()
+        server.start()
         try:
-            yield f"postgresql+psycopg://tester@/postgres?host={root}"
+            yield server
         finally:
-            run(str(programs / "pg_ctl"), "-D", f"{root}/data", "-m", "immediate", "-w", "stop")
+            server.stop()
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """Yield the URL of a fresh server, listening on a socket in a directory of its own."""
+    with running_postgres() as server:
+        yield server.url
 
 
 def new_database(server: str) -> str:

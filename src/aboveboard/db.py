@@ -85,10 +85,14 @@ class Database:
                 hint="write postgresql+psycopg://user@host/database, and install aboveboard[postgres]",
             ) from error
         database = cls(engine, schema)
-        with database.lock("migration"):
-            with database.writing() as connection:
-                connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
-            database.migrate(migrations, head)
+        try:
+            with database.lock("migration"):
+                with database.writing() as connection:
+                    connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
+                database.migrate(migrations, head)
+        except BaseException:
+            engine.dispose()
+            raise
         return database
 
     @property

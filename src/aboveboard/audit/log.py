@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -162,37 +162,45 @@ class AuditLog:
         key = kek or LocalKey.file(keys / "audit-kek.key")
         journals: JournalReader
         open_journal: Callable[[], JournalWriter]
-        if database is None:
-            vault = Vault.sqlite(directory, key, clock)
-            log_database = Database.sqlite(
-                directory / "log.sqlite", migrations=MIGRATIONS / "log", head=LOG_HEAD, secure_delete=True
-            )
-            root = directory / "journals"
-            journals = FileJournalReader(root)
-            open_journal = partial(
-                FileJournalWriter.open, root, writer, disk=disk, segment_bytes=chosen.segment_bytes
-            )
-        else:
-            from aboveboard.audit.journal_postgres import PostgresJournals
+        with ExitStack() as undo:  # what is open already is closed again when the rest cannot be opened
+            if database is None:
+                vault = Vault.sqlite(directory, key, clock)
+                undo.callback(vault.close)
+                log_database = Database.sqlite(
+                    directory / "log.sqlite", migrations=MIGRATIONS / "log", head=LOG_HEAD, secure_delete=True
+                )
+                undo.callback(log_database.close)
+                root = directory / "journals"
+                journals = FileJournalReader(root)
+                open_journal = partial(
+                    FileJournalWriter.open, root, writer, disk=disk, segment_bytes=chosen.segment_bytes
+                )
+            else:
+                from aboveboard.audit.journal_postgres import PostgresJournals
 
-            vault = Vault.postgresql(database, key, clock)
-            log_database = Database.postgresql(
-                database, migrations=MIGRATIONS / "log", head=LOG_HEAD, schema="audit_log"
+                vault = Vault.postgresql(database, key, clock)
+                undo.callback(vault.close)
+                log_database = Database.postgresql(
+                    database, migrations=MIGRATIONS / "log", head=LOG_HEAD, schema="audit_log"
+                )
+                undo.callback(log_database.close)
+                in_database = journals = PostgresJournals(database)
+                undo.callback(in_database.close)
+                open_journal = partial(in_database.open_writer, writer)
+            log = cls(
+                vault=vault,
+                database=log_database,
+                journals=journals,
+                open_journal=open_journal,
+                storage=storage,
+                signers=signers,
+                origin=origin,
+                clock=clock,
+                options=chosen,
+                cosign=cosign,
             )
-            journals = PostgresJournals(database)
-            open_journal = partial(journals.open_writer, writer)
-        return cls(
-            vault=vault,
-            database=log_database,
-            journals=journals,
-            open_journal=open_journal,
-            storage=storage,
-            signers=signers,
-            origin=origin,
-            clock=clock,
-            options=chosen,
-            cosign=cosign,
-        )
+            undo.pop_all()
+        return log
 
     def __enter__(self) -> Self:
         return self

@@ -86,7 +86,11 @@ class Vault:
         self._remembered: KeyCache[Name] = KeyCache(_REMEMBERED)
         self._generation: int | None = None
         self._checking = threading.Lock()
-        self._load_vault_keys()
+        try:
+            self._load_vault_keys()
+        except BaseException:
+            database.close()
+            raise
 
     @classmethod
     def sqlite(cls, directory: Path, kek: KeyEncryptionKey, clock: Clock) -> Vault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,24 @@ PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
     show_default=True,
     help="Processes that answer, behind one port: one for each core.",
 )
+@click.option(
+    "--database",
+    metavar="URL",
+    help="Keep the log in PostgreSQL, with every other server on it; or file:PATH, where a URL with a password is. "
+    "Default: $ABOVEBOARD_LOG_DATABASE, else the home.",
+)
+@click.option(
+    "--tiles",
+    metavar="PLACE",
+    help="Publish the log in s3://BUCKET/PREFIX or file:DIRECTORY. Default: $ABOVEBOARD_LOG_TILES, else the "
+    "database or the home.",
+)
+@click.option(
+    "--kek",
+    metavar="KEY",
+    help="The log's key-encryption key: file:PATH, awskms:KEY or vault:[MOUNT/]KEY. Default: $ABOVEBOARD_LOG_KEK, "
+    "else a file in the home.",
+)
 @click.option("--origin", help="The audit log's name on its checkpoints. Default: the one it was opened with first.")
 @json_option
 @click.pass_context
@@ -77,6 +96,9 @@ def command(
     weight: float,
     shadows: tuple[str, ...],
     workers: int,
+    database: str | None,
+    tiles: str | None,
+    kek: str | None,
     origin: str | None,
     as_json: bool,
 ) -> None:
@@ -115,6 +137,12 @@ def command(
             port=port,
             grpc_port=grpc_port,
             origin=origin or workspace.origin(),
+            log=replace(
+                workspace.where,
+                database=database or workspace.where.database,
+                tiles=tiles or workspace.where.tiles,
+                kek=kek or workspace.where.kek,
+            ),
             workers=workers,
         ),
         actor=workspace.actor,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from aboveboard.errors import Misuse
 from aboveboard.serving.recorder import DEADLINE_SECONDS, LARGEST_BACKLOG
 from aboveboard.serving.tracks import TrackPlan
+from aboveboard.settings import LogSettings
 
 CHECKPOINT_SECONDS: Final = 1.0
 MOST_WORKERS: Final = 64
@@ -43,6 +44,8 @@ class ServerOptions:
     """Whose certificates clients must have (mutual TLS), beside their keys."""
     origin: str = "aboveboard.local/log"
     """The name of the audit log on its checkpoints."""
+    log: LogSettings = field(default_factory=LogSettings)
+    """Where the log is, if not in the home: on a database, many servers write one log."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     drain_seconds: int = DRAIN_SECONDS
     largest_backlog: int = LARGEST_BACKLOG

@@ -14,7 +14,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from aboveboard.audit import AuditLog
+from aboveboard.audit import AuditLog, location
 from aboveboard.clock import Clock
 from aboveboard.errors import AboveboardError, Misuse
 from aboveboard.files import secret_bytes
@@ -92,7 +92,7 @@ def serve(
 
 def open_log(home: Home, options: ServerOptions, clock: Clock, *, writer: str) -> AuditLog:
     """Open the log of a server for one of its processes; `writer` names that process's journal."""
-    return AuditLog.open(home.audit, keys=home.keys, origin=options.origin, clock=clock, writer=writer)
+    return location.open_log(home, options.log, origin=options.origin, clock=clock, writer=writer)
 
 
 def _worker(

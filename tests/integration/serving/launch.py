@@ -11,7 +11,7 @@ from aboveboard.clock import system_clock
 from aboveboard.errors import AboveboardError
 from aboveboard.serving.options import ServerOptions
 from aboveboard.serving.server import Served, serve
-from aboveboard.settings import Home
+from aboveboard.settings import Home, LogSettings
 
 
 def announce(url: str, served: Served) -> None:
@@ -23,6 +23,8 @@ def main() -> None:
     for name in ("clients", "identity", "certificate", "certificate_key", "client_authority"):
         if name in options:
             options[name] = Path(options[name])
+    if "log" in options:
+        options["log"] = LogSettings.from_environment(options["log"])
     if "shadows" in options:
         options["shadows"] = tuple(options["shadows"])
     try:

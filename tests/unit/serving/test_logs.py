@@ -76,3 +76,24 @@ def test_clients_cannot_fill_the_log_with_malformed_trace_headers(caplog: pytest
     (line,) = lines(stream)
     assert line["message"] == "Queue full, dropping Span."
     assert len(caplog.records) == 1
+
+
+def test_a_message_that_comes_again_and_again_is_written_once_a_second() -> None:
+    stream = io.StringIO()
+
+    def say(text: str, at: float) -> None:
+        record = log.makeRecord(log.name, logging.ERROR, "http.py", 1, "%s: %s", ("storage-failed", text), None)
+        record.created = at
+        log.handle(record)
+
+    with logging_to(stream):
+        for moment in (100.0, 100.1, 100.9, 101.0, 101.5, 103.0):
+            say("the database is away", moment)
+        say("the disk is full", 103.0)
+    found = [(line["message"], line.get("left_out")) for line in lines(stream)]
+    assert found == [
+        ("storage-failed: the database is away", None),
+        ("storage-failed: the database is away", 2),
+        ("storage-failed: the database is away", 1),
+        ("storage-failed: the disk is full", None),
+    ]
