@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -152,6 +152,13 @@ class TrackControl:
                 )
             self._put(before)
             return before
+
+    def files_of(self, release: str) -> Mapping[str, bytes]:
+        """Return the verified files of a release that is, or was, in service, whoever approves of it now. Blocks.
+
+        Raises `NotFound` and `NotVerified`.
+        """
+        return self._store.verify(release, require_approval=False).files
 
     def _catch_up(self) -> None:
         if self._file.changed():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aboveboard.errors import NotVerified, RequestRefused
 from aboveboard.models import Model, load_model
 from aboveboard.serving.cohort import Grouping
+from aboveboard.spec.decision import ReviewSpec
 from aboveboard.spec.load import parse_spec
 
 MODEL_FILES = "model/"
@@ -30,6 +31,8 @@ class Deployment:
     """How long decisions are kept, an ISO 8601 duration."""
     human_review: str | None
     """Where a person can ask for a human to decide."""
+    review: ReviewSpec
+    """How people decide what the model leaves to them."""
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -72,4 +75,5 @@ def deploy(digest: str, files: Mapping[str, bytes]) -> Deployment:
         jurisdictions=spec.spec.jurisdictions,
         retention=spec.spec.retention.decisions,
         human_review=spec.spec.governance.human_review,
+        review=spec.spec.decision.review,
     )

@@ -20,6 +20,7 @@ from aboveboard.models import Model, Reason
 from aboveboard.models.reasons import text_for
 from aboveboard.serving.decide import score_of
 from aboveboard.serving.deployment import Deployment
+from aboveboard.serving.review_history import PersonDecided
 from aboveboard.serving.service import StatedReason
 from aboveboard.spec.types import ReferenceConvention
 
@@ -52,10 +53,14 @@ class Notice(msgspec.Struct, frozen=True):
     """The fewest factors, the weightiest first, that together would have led to the favourable outcome."""
     human_review: str | None
     """Where the person can have a human decide."""
+    decided_since: PersonDecided | None = None
+    """What a person has decided after the model."""
 
 
-def write_notice(decision: events.Decision, deployment: Deployment, locale: str) -> Notice:
-    """Return the notice for a decision by the release that made it.
+def write_notice(
+    decision: events.Decision, deployment: Deployment, locale: str, since: PersonDecided | None = None
+) -> Notice:
+    """Return the notice for a decision by the release that made it; `since` is what a person decided after it.
 
     Raises `Conflict` when the outcome was favourable (nothing adverse is there to give notice of), and when the
     release does not come to the recorded score again.
@@ -82,6 +87,7 @@ def write_notice(decision: events.Decision, deployment: Deployment, locale: str)
         data_used=decision.features,
         would_have_changed_the_outcome=changes(model, row, locale),
         human_review=deployment.human_review,
+        decided_since=since,
     )
 
 
@@ -157,6 +163,7 @@ WORDS = {
         "had": "With these values, all else as it is, the outcome would have been favourable:",
         "review": "You can have a person decide, state your view and contest the decision",
         "model": "Model and release",
+        "since": "A person has decided since, on {day}: {outcome}",
     },
     "de": {
         "title": "Mitteilung einer Entscheidung",
@@ -177,5 +184,6 @@ WORDS = {
         "review": "Sie können einen Menschen entscheiden lassen, Ihren Standpunkt darlegen und die Entscheidung "
         "anfechten",
         "model": "Modell und Ausgabe",
+        "since": "Seither hat ein Mensch entschieden, am {day}: {outcome}",
     },
 }

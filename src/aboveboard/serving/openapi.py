@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 
 from aboveboard import __version__
+from aboveboard.serving.cases import QueueFilter, QueuePage
 from aboveboard.serving.cohort import Cohort
 from aboveboard.serving.control import Rollback, TrackChange
 from aboveboard.serving.notice import Notice
 from aboveboard.serving.oip import BINARY_TYPE, ErrorDocument, InferenceRequest, InferenceResponse
-from aboveboard.serving.outcomes import OutcomeReport
+from aboveboard.serving.outcomes import OutcomeAnswer, OutcomeReport
 from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument
 from aboveboard.serving.requests import Batch, DecisionRequest
-from aboveboard.serving.reviews import Contest, Review
+from aboveboard.serving.review_history import ReviewHistory
+from aboveboard.serving.reviews import Confirmation, Contest, Review, Reviewed
 from aboveboard.serving.service import Answer
 
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
@@ -33,7 +35,12 @@ def document() -> dict[str, Any]:
         Notice,
         Contest,
         Review,
+        Confirmation,
+        Reviewed,
+        ReviewHistory,
+        QueuePage,
         OutcomeReport,
+        OutcomeAnswer,
         TrackChange,
         Rollback,
         InferenceRequest,
@@ -77,12 +84,39 @@ def document() -> dict[str, Any]:
                 )
             },
             "/v1/decisions/{decision_id}/claim": {
-                "post": _operation("claim", "Reserve a case for half an hour", None, 200, None, [_ID])
+                "post": _operation("claim", "Reserve a case for half an hour, or for longer", None, 200, None, [_ID]),
+                "delete": _operation("release", "Give a case back", None, 200, None, [_ID]),
             },
             "/v1/decisions/{decision_id}/review": {
-                "post": _operation("review", "A person decides instead of the model", "Review", 201, None, [_ID])
+                "get": _operation(
+                    "reviewHistory",
+                    "The way of a decision, from the model to the last word of a person; the access is logged",
+                    None,
+                    200,
+                    "ReviewHistory",
+                    [_ID, {**_PURPOSE, "required": True}],
+                ),
+                "post": _also(
+                    202,
+                    "Proposed: a second reviewer must agree",
+                    _operation("review", "A person decides instead of the model", "Review", 201, "Reviewed", [_ID]),
+                ),
             },
-            "/v1/reviews": {"get": _operation("reviews", "What waits for a person", None, 200, None)},
+            "/v1/decisions/{decision_id}/confirmation": {
+                "post": _operation(
+                    "confirm",
+                    "A second reviewer agrees with what the first proposed, or does not",
+                    "Confirmation",
+                    201,
+                    "Reviewed",
+                    [_ID],
+                )
+            },
+            "/v1/reviews": {
+                "get": _operation(
+                    "reviews", "What waits for a person", None, 200, "QueuePage", _query_of(QueueFilter)
+                )
+            },
             "/v1/tracks": {
                 "get": _operation("tracks", "Which releases are in service", None, 200, None),
                 "put": _operation(
@@ -117,7 +151,13 @@ def document() -> dict[str, Any]:
                 )
             },
             "/v1/outcomes": {
-                "post": _operation("reportOutcome", "Report what became of a decision", "OutcomeReport", 201, None)
+                "post": _also(
+                    200,
+                    "Told before: the receipt is the first one's",
+                    _operation(
+                        "reportOutcome", "Report what became of a decision", "OutcomeReport", 201, "OutcomeAnswer"
+                    ),
+                )
             },
             "/livez": {"get": _operation("alive", "Whether the process turns", None, 200, None)},
             "/healthz": {"get": _operation("healthy", "Whether the process turns", None, 200, None)},
@@ -189,6 +229,27 @@ def _operation(
         content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{request}"}}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _also(status: int, description: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """Return an operation that answers the same with another status, too."""
+    first = next(iter(operation["responses"].values()))
+    operation["responses"] = {str(status): {**first, "description": description}, **operation["responses"]}
+    return operation
+
+
+def _query_of(kind: type[msgspec.Struct]) -> list[dict[str, Any]]:
+    """Return the parameters of a query, none of which is required."""
+    (_,), schemas = msgspec.json.schema_components([kind], ref_template="{name}")
+    found = []
+    for name, schema in schemas[kind.__name__]["properties"].items():
+        choices = [
+            {"type": "string", "enum": schemas[choice["$ref"]]["enum"]} if "$ref" in choice else choice
+            for choice in schema.get("anyOf", [schema])
+        ]
+        stated = next(choice for choice in choices if choice.get("type") != "null")
+        found.append({"name": name, "in": "query", "schema": stated})
+    return found
 
 
 def _v2(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,11 +11,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from aboveboard.errors import NotFound
+from aboveboard.errors import AboveboardError, NotFound
 from aboveboard.serving import openapi
 from aboveboard.serving.access import Access, Role
+from aboveboard.serving.cases import Cases, case_family
 from aboveboard.serving.control import Rollback, TrackChange, TrackControl, placed
 from aboveboard.serving.exchange import client_of, json_response, whole_body
+from aboveboard.serving.gathered import exposition
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.problems import catalogue
 from aboveboard.serving.requests import decode
@@ -28,12 +31,14 @@ class Operations:
         *,
         control: TrackControl,
         metrics: Metrics,
-        exposition: Callable[[], Awaitable[bytes]],
+        gathered: Callable[[], Awaitable[bytes]],
+        cases: Cases,
         access: Access,
     ) -> None:
         self._control = control
         self._metrics = metrics
-        self._exposition = exposition
+        self._gathered = gathered
+        self._cases = cases
         self._access = access
 
     async def alive(self, request: Request) -> Response:
@@ -48,7 +53,12 @@ class Operations:
 
     async def metrics(self, request: Request) -> Response:
         """Answer the counts in the Prometheus text format."""
-        return Response(await self._exposition(), headers={"content-type": CONTENT_TYPE_LATEST})
+        text = await self._gathered()
+        # All workers find the same in the log: whoever is asked says it, and nobody adds it up.
+        with contextlib.suppress(AboveboardError):  # the counts above are told all the same
+            counts = await run_in_threadpool(self._cases.count)
+            text += exposition([case_family(self._control.tracks.champion.name, counts)])
+        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def openapi(self, request: Request) -> Response:
         """Answer the description of this interface."""

@@ -1,16 +1,28 @@
-"""What became of a decision: told later, by the client, and joined to it in the log."""
+"""What became of a decision: told later, by the client, and joined to it in the log.
+
+A day on which nothing can have been known yet is refused. The same word twice is recorded once. Another word about
+the same decision is recorded beside the first: what people pay back, and what they dispute, changes, and the entry
+that stands last in the log counts.
+"""
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Annotated
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Annotated, Final
 
 import msgspec
 
+from aboveboard.audit import Acknowledgement, events
+from aboveboard.audit.reading import Recorded
 from aboveboard.errors import RequestRefused
 from aboveboard.serving.requests import Label, decode
 
 DecisionId = Annotated[str, msgspec.Meta(pattern=r"^dec-[0-9a-z]{26}$")]
+
+EASTERNMOST: Final = timedelta(hours=14)
+WESTERNMOST: Final = timedelta(hours=-12)
+"""Where a day begins first, and where it ends last: the client's calendar is not ours."""
 
 
 class OutcomeReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,6 +35,15 @@ class OutcomeReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The day on which it was known."""
 
 
+class OutcomeAnswer(msgspec.Struct, frozen=True):
+    """What a client gets for an outcome."""
+
+    decision_id: str
+    label: str
+    receipt: Acknowledgement
+    """Of the record; of the first one, where the same was told before."""
+
+
 def parse_outcome(body: bytes) -> OutcomeReport:
     """Return the report in `body`. Raises `RequestRefused` and its kinds."""
     report = decode(body, OutcomeReport)
@@ -31,3 +52,24 @@ def parse_outcome(body: bytes) -> OutcomeReport:
     except ValueError:
         raise RequestRefused("observed is not a day of the calendar", hint="write it as 2026-11-21") from None
     return report
+
+
+def check_day(report: OutcomeReport, decided: datetime, now: datetime) -> None:
+    """Raise `RequestRefused` for a day before the decision, or one that has begun nowhere on earth yet."""
+    observed = date.fromisoformat(report.observed)
+    if observed < (decided + WESTERNMOST).date():
+        raise RequestRefused("observed is a day before the decision", hint="give the day on which it was known")
+    if observed > (now + EASTERNMOST).date():
+        raise RequestRefused("observed is a day in the future", hint="report it once it is known")
+
+
+def told_before(report: OutcomeReport, recorded: Sequence[Recorded]) -> Acknowledgement | None:
+    """Return the receipt of the same outcome, of the same day, if it was told before."""
+    for item in recorded:
+        event = item.event
+        if isinstance(event, events.OutcomeRecorded) and (event.label, event.observed) == (
+            report.label,
+            report.observed,
+        ):
+            return item.receipt
+    return None

@@ -14,8 +14,9 @@ from aboveboard.serving.control import TrackControl
 from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.exchange import client_of, decision_id_of, json_response
 from aboveboard.serving.notice import notice_page, write_notice
-from aboveboard.serving.records import Records
+from aboveboard.serving.records import Records, decision_of
 from aboveboard.serving.requests import LOCALE
+from aboveboard.serving.review_history import last_word
 
 
 class Reading:
@@ -40,11 +41,12 @@ class Reading:
         decision_id, locale = decision_id_of(request), request.query_params.get("locale", "en")
         if LOCALE.fullmatch(locale) is None:
             raise RequestRefused("locale is not a BCP 47 language tag", hint="for example en, de-AT or zh")
-        event = await run_in_threadpool(
-            self._records.read, decision_id, client.name, "notice to the person concerned"
+        recorded = await run_in_threadpool(
+            self._records.history, decision_id, client.name, "notice to the person concerned"
         )
+        event = decision_of(recorded)
         deployment = self._in_service(event.release)
-        notice = await run_in_threadpool(write_notice, event, deployment, locale)
+        notice = await run_in_threadpool(write_notice, event, deployment, locale, last_word(recorded))
         if "text/html" in request.headers.get("accept", ""):
             page = await run_in_threadpool(notice_page, notice)
             return Response(page, media_type="text/html", headers={"content-language": notice.language})

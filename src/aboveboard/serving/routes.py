@@ -17,6 +17,7 @@ from aboveboard.clock import Clock
 from aboveboard.errors import AboveboardError, NotFound
 from aboveboard.serving import oip
 from aboveboard.serving.access import Access
+from aboveboard.serving.cases import Cases
 from aboveboard.serving.control import TrackControl
 from aboveboard.serving.deciding import Deciding
 from aboveboard.serving.exchange import json_response
@@ -33,6 +34,8 @@ from aboveboard.serving.reporting import Reporting
 from aboveboard.serving.reviewing import Reviewing
 from aboveboard.serving.reviews import Reviews
 from aboveboard.serving.service import DecisionService
+from aboveboard.serving.shared_work import SharedWork
+from aboveboard.serving.terms import Terms
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
@@ -52,14 +55,19 @@ class Routes:
         clock: Clock,
         access: Access,
     ) -> None:
-        records = Records(log)
-        reviews = Reviews(log, clock=clock, read=records.read)
+        take_in = SharedWork(log.take_in)
+        records = Records(log, take_in=take_in)
+        terms = Terms(control)
+        reviews = Reviews(log, clock=clock, terms=terms)
+        cases = Cases(log, take_in=take_in, clock=clock, terms=terms)
         self._metrics = metrics
         self._deciding = Deciding(service=service, access=access, metrics=metrics)
         self._reading = Reading(log=log, records=records, control=control, access=access)
-        self._reviewing = Reviewing(reviews=reviews, control=control, access=access)
+        self._reviewing = Reviewing(reviews=reviews, cases=cases, records=records, access=access)
         self._reporting = Reporting(records=records, recorder=recorder, metrics=metrics, clock=clock, access=access)
-        self._operations = Operations(control=control, metrics=metrics, exposition=exposition, access=access)
+        self._operations = Operations(
+            control=control, metrics=metrics, gathered=exposition, cases=cases, access=access
+        )
         self._inference = InferenceRest(control=control, metrics=metrics, access=access)
 
     def application(self, lifespan: Lifespan) -> Starlette:
@@ -86,7 +94,10 @@ class Routes:
             Route("/v1/receipts/{decision_id}", reading.receipt, methods=get),
             Route(f"{decision}/contest", reviewing.contest, methods=post),
             Route(f"{decision}/claim", reviewing.claim, methods=post),
+            Route(f"{decision}/claim", reviewing.release, methods=["DELETE"]),
+            Route(f"{decision}/review", reviewing.history, methods=get),
             Route(f"{decision}/review", reviewing.decide, methods=post),
+            Route(f"{decision}/confirmation", reviewing.confirm, methods=post),
             Route("/v1/reviews", reviewing.queue, methods=get),
             Route("/v1/outcomes", self._reporting.outcome, methods=post),
         ]
