@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aboveboard.errors import NotVerified, RequestRefused
 from aboveboard.models import Model, load_model
+from aboveboard.models.recourse import RecourseSearch
 from aboveboard.serving.cohort import Grouping
 from aboveboard.spec.decision import ReviewSpec
 from aboveboard.spec.load import parse_spec
@@ -33,6 +34,8 @@ class Deployment:
     """Where a person can ask for a human to decide."""
     review: ReviewSpec
     """How people decide what the model leaves to them."""
+    recourse: RecourseSearch
+    """Looks for what would have changed the outcome."""
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -67,13 +70,15 @@ def deploy(digest: str, files: Mapping[str, bytes]) -> Deployment:
         spec = parse_spec(spec_text.decode(), name=SPEC_FILE)
     except UnicodeDecodeError as error:
         raise NotVerified(f"release {digest}: its model.yaml is not text") from error
+    model = load_model(model_files)
     return Deployment(
         name=spec.metadata.name,
         digest=digest,
-        model=load_model(model_files),
+        model=model,
         grouping=Grouping(spec.spec.protected),
         jurisdictions=spec.spec.jurisdictions,
         retention=spec.spec.retention.decisions,
         human_review=spec.spec.governance.human_review,
         review=spec.spec.decision.review,
+        recourse=RecourseSearch(model, {feature.name: feature.recourse for feature in spec.spec.features}),
     )

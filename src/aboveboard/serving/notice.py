@@ -2,7 +2,8 @@
 
 Three things stand side by side, as the law asks for them: the principal reasons (12 CFR 1002.9(b)(2), applicants at
 the cut-off compared with), the key factors of the score (FCRA 615(a), a list of its own: at most four), and how the
-decision came about and what would have changed it (GDPR art. 15(1)(h) and 22(3); CJEU C-203/22).
+decision came about and what would have changed it (GDPR art. 15(1)(h) and 22(3); CJEU C-203/22). To the last belongs
+what the person could change, and with it which other terms could have been approved, where the model declares any.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from aboveboard.audit import events
 from aboveboard.errors import Conflict
 from aboveboard.models import Model, Reason
 from aboveboard.models.reasons import text_for
+from aboveboard.serving.alternatives import Alternative, alternatives
 from aboveboard.serving.decide import score_of
 from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.review_history import PersonDecided
 from aboveboard.serving.service import StatedReason
+from aboveboard.serving.wording import WORDS
 from aboveboard.spec.types import ReferenceConvention
 
 
@@ -51,6 +54,12 @@ class Notice(msgspec.Struct, frozen=True):
     """What the model read, and nothing else: no protected attribute is among it unless the law allows it."""
     would_have_changed_the_outcome: list[Change]
     """The fewest factors, the weightiest first, that together would have led to the favourable outcome."""
+    recourse: list[Alternative] | None
+    """At most three smallest ways in which the person could have reached it, of what can be changed; empty where none
+    was found, null where the model declares nothing that a person could change. About the model, not a promise."""
+    counter_offers: list[Alternative] | None
+    """The nearest terms that would have been approved (12 CFR 1002.9(a)(1)), e.g. the largest amount; empty where
+    there are none, null where the model declares no term of the application."""
     human_review: str | None
     """Where the person can have a human decide."""
     decided_since: PersonDecided | None = None
@@ -73,6 +82,7 @@ def write_notice(
         hint = "check the log with: aboveboard audit fsck"
         raise Conflict("the release does not come to the recorded score", hint=hint)
     reasons = model.reasons(row, locale)
+    instead = alternatives(deployment, row, locale)
     return Notice(
         decision_id=decision.decision_id,
         decided=decision.time,
@@ -86,6 +96,8 @@ def write_notice(
         key_factors=_stated(model.reasons(row, locale, ReferenceConvention.ALL_APPROVED)),
         data_used=decision.features,
         would_have_changed_the_outcome=changes(model, row, locale),
+        recourse=instead.recourse,
+        counter_offers=instead.counter_offers,
         human_review=deployment.human_review,
         decided_since=since,
     )
@@ -143,47 +155,3 @@ def _template() -> Any:
         loader=PackageLoader("aboveboard.serving", "templates"), autoescape=True, undefined=StrictUndefined
     )
     return environment.get_template("notice.html")
-
-
-WORDS = {
-    "en": {
-        "title": "Notice of a decision",
-        "decision": "Decision",
-        "decided": "Decided",
-        "outcome": "Outcome",
-        "reasons": "The principal reasons",
-        "factors": "Key factors of the score",
-        "score": "Score, on a scale from {low:g} to {high:g}",
-        "data": "The data that was used",
-        "procedure": "How the decision came about",
-        "explanation": "A statistical model computed from this data the probability that the obligation will be met. "
-        "Below a fixed limit a decision is not favourable. The reasons are the factors that lowered the result most, "
-        "compared with applicants who are just approved.",
-        "changed": "What would have changed the outcome",
-        "had": "With these values, all else as it is, the outcome would have been favourable:",
-        "review": "You can have a person decide, state your view and contest the decision",
-        "model": "Model and release",
-        "since": "A person has decided since, on {day}: {outcome}",
-    },
-    "de": {
-        "title": "Mitteilung einer Entscheidung",
-        "decision": "Entscheidung",
-        "decided": "Entschieden am",
-        "outcome": "Ergebnis",
-        "reasons": "Die wesentlichen Gründe",
-        "factors": "Wesentliche Einflüsse auf den Punktwert",
-        "score": "Punktwert, auf einer Skala von {low:g} bis {high:g}",
-        "data": "Die verwendeten Daten",
-        "procedure": "Wie die Entscheidung zustande kam",
-        "explanation": "Ein statistisches Modell hat aus diesen Daten die Wahrscheinlichkeit berechnet, dass die "
-        "Verpflichtung erfüllt wird. Unter einer festen Grenze fällt die Entscheidung nicht günstig aus. Die Gründe "
-        "sind die Einflüsse, die das Ergebnis am meisten verringert haben, verglichen mit gerade noch angenommenen "
-        "Antragstellern.",
-        "changed": "Was das Ergebnis geändert hätte",
-        "had": "Mit diesen Werten, alles andere unverändert, wäre das Ergebnis günstig gewesen:",
-        "review": "Sie können einen Menschen entscheiden lassen, Ihren Standpunkt darlegen und die Entscheidung "
-        "anfechten",
-        "model": "Modell und Ausgabe",
-        "since": "Seither hat ein Mensch entschieden, am {day}: {outcome}",
-    },
-}

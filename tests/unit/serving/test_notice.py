@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from aboveboard.errors import Conflict
 from aboveboard.models import Model
 from aboveboard.serving.decide import decide, score_of
 from aboveboard.serving.deployment import Deployment, deploy
-from aboveboard.serving.notice import WORDS, notice_page, write_notice
+from aboveboard.serving.notice import notice_page, write_notice
+from aboveboard.serving.wording import WORDS
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -110,3 +113,64 @@ def test_a_release_that_comes_to_another_score_gives_no_notice(
     decision = record(model, adverse(model, rows)[0])
     with pytest.raises(Conflict, match="recorded score"):
         write_notice(msgspec.structs.replace(decision, score=decision.score + 1e-9), deployment, "en")
+
+
+def without_recourse(release_files: dict[str, bytes]) -> str:
+    return re.sub(r" recourse: \{[^}]*\},", "", release_files["model.yaml"].decode())
+
+
+@pytest.fixture(scope="module")
+def changeable(release_files: dict[str, bytes]) -> Deployment:
+    """A release that lets the latest payments be changed, and treats the credit line as a term of the application."""
+    text = without_recourse(release_files)
+    for name, recourse in (
+        ("LIMIT_BAL", "{change: increase, step: 5000, most: 500000, counterOffer: true}"),
+        ("PAY_0", "{change: decrease}"),
+        ("PAY_2", "{change: decrease}"),
+        ("PAY_AMT1", "{change: increase, step: 500, most: 50000}"),
+    ):
+        text = text.replace(f"name: {name}, ", f"name: {name}, recourse: {recourse}, ")
+    return deploy(DIGEST, {**release_files, "model.yaml": text.encode()})
+
+
+def test_where_nothing_is_declared_nothing_is_said(
+    release_files: dict[str, bytes], model: Model, rows: NDArray[np.float64]
+) -> None:
+    silent = deploy(DIGEST, {**release_files, "model.yaml": without_recourse(release_files).encode()})
+    notice = write_notice(record(model, adverse(model, rows)[0]), silent, "en")
+    assert (notice.recourse, notice.counter_offers) == (None, None)
+    page = notice_page(notice)
+    assert WORDS["en"]["recourse"] not in page
+    assert WORDS["en"]["offers"] not in page
+
+
+def test_what_the_person_could_change_would_be_approved(
+    changeable: Deployment, model: Model, rows: NDArray[np.float64]
+) -> None:
+    counts = set()
+    for row in adverse(model, rows)[:40]:
+        decision = record(model, row)
+        notice = write_notice(decision, changeable, "de")
+        assert notice.recourse is not None
+        assert notice.counter_offers is not None
+        counts |= {("recourse", len(notice.recourse) > 0), ("offers", len(notice.counter_offers) > 0)}
+        for kind, ways, allowed in (
+            ("recourse", notice.recourse, {"PAY_0", "PAY_2", "PAY_AMT1"}),
+            ("offers", notice.counter_offers, {"LIMIT_BAL"}),
+        ):
+            for way in ways:
+                changed = {**decision.features, **{change.feature: change.to for change in way.changes}}
+                assert {change.feature for change in way.changes} <= allowed
+                assert score_of(model, model.encoding.encode(changed)) == way.score >= model.approve_at
+            words = WORDS["de"]
+            page = notice_page(notice)
+            assert words[kind] in page
+            assert (words[f"{kind}_ways"] in page) == (words[f"{kind}_caution"] in page) == bool(ways)
+            assert (words[f"{kind}_none"] in page) == (not ways)
+    assert ("recourse", True) in counts
+    assert ("offers", False) in counts
+
+
+def test_the_explanation_names_the_right_it_answers() -> None:
+    assert "15(1)(h)" in WORDS["en"]["explanation"]
+    assert "15 Abs. 1 Buchst. h" in WORDS["de"]["explanation"]
