@@ -266,7 +266,7 @@ def hold_log(home: Home, world: World, decided: dict[str, int]) -> None:
     expected = Expected(world)
     with open_log(home) as log:
         log.publish()
-        entries = log.find(Query(kind="decision/1", limit=10 * len(decided)), actor="me", purpose="test")
+        entries = log.find(Query(kind="decision/1", limit=100_000), actor="me", purpose="test")
         assert sorted(entry.decision_id or "" for entry in entries) == sorted(decided)
         for entry in entries:
             number = decided[entry.decision_id or ""]
