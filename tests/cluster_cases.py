@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from aboveboard.cluster import DecisionService, ReconcileContext, load_service
+from aboveboard.cluster.context import node_regions_of
+from aboveboard.spec.regions import load_regions
 
 CHAMPION = "sha256:" + "a" * 64
 CHALLENGER = "sha256:" + "b" * 64
@@ -16,6 +19,7 @@ CONTEXT = ReconcileContext(
     image="registry.bank.example/aboveboard@sha256:" + "1" * 64,
     repository="registry.bank.example/models/releases",
 )
+REGIONS = load_regions(Path(__file__).parents[1] / "examples" / "regions.yaml")
 PROMETHEUS = {"address": "http://prometheus.monitoring:9090", "labels": {"release": "prometheus"}}
 ISTIO = {
     "hosts": ["loans.bank.example"],
@@ -74,6 +78,16 @@ CASES: Mapping[str, tuple[dict[str, Any], ReconcileContext]] = {
             journal={"mode": "shared", "claim": "journals"},
         ),
         CONTEXT,
+    ),
+    "istio-failover": (
+        document(integrations={"istio": {**ISTIO, "failover": {}}}, network=NETWORK),
+        ReconcileContext(
+            image=CONTEXT.image,
+            repository=CONTEXT.repository,
+            region="eu-west",
+            node_regions=node_regions_of(REGIONS),
+            regions=REGIONS,
+        ),
     ),
     "separate-pods-istio": (
         document(

@@ -10,6 +10,8 @@ PORT = 8080
 """Where the decision server listens in its pod."""
 
 RESIDENCY_LABEL = f"{GROUP}/residency"
+TAKES_FROM_PREFIX = f"from.{GROUP}/"
+"""Before the name of a region: pods with this label may take the traffic of that region."""
 RELEASE_LABEL = f"{GROUP}/release"
 """The first 16 hex digits of the champion's digest; labels hold at most 63 characters."""
 RELEASES_ANNOTATION = f"{GROUP}/releases"

@@ -89,6 +89,8 @@ def _callers(service: DecisionService) -> list[dict[str, Any]]:
     if integrations.istio is not None:
         namespaces = dict.fromkeys(name.partition("/")[0] for name in integrations.istio.gateway_service_accounts)
         peers += [_namespace(namespace, {}) for namespace in namespaces]
+        if (failover := integrations.istio.failover) is not None:
+            peers.append(_namespace(failover.gateway_namespace, dict(failover.gateway_labels)))
     return peers
 
 

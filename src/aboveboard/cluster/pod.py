@@ -6,7 +6,16 @@ import json
 from typing import Any
 
 from aboveboard.cluster.context import REGION_LABEL, ReconcileContext
-from aboveboard.cluster.naming import PORT, RELEASE_LABEL, RELEASES_ANNOTATION, RESIDENCY_LABEL, labels, selector
+from aboveboard.cluster.mesh import takes_from
+from aboveboard.cluster.naming import (
+    PORT,
+    RELEASE_LABEL,
+    RELEASES_ANNOTATION,
+    RESIDENCY_LABEL,
+    TAKES_FROM_PREFIX,
+    labels,
+    selector,
+)
 from aboveboard.cluster.types import DecisionService, RolloutForm
 from aboveboard.ids import sha256_digest
 
@@ -104,6 +113,7 @@ def _metadata(service: DecisionService, context: ReconcileContext) -> dict[str, 
     more: dict[str, str] = {}
     if service.spec.integrations.istio is not None:
         more["sidecar.istio.io/inject"] = "true"
+        more |= dict.fromkeys((TAKES_FROM_PREFIX + name for name in takes_from(service, context)), "true")
         # The init container needs the network, so the proxy has to be there first (a native sidecar is).
         annotations["sidecar.istio.io/nativeSidecar"] = "true"
     return {

@@ -28,7 +28,7 @@ def desired_objects(service: DecisionService, context: ReconcileContext) -> list
         config_map(service),
         *network_policies(service, context),
         *services(service),
-        *traffic(service),
+        *traffic(service, context),
         *observation(service),
         disruption_budget(service),
         *(rollout(service, context) if separate else [workload(service, context)]),

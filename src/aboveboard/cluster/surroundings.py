@@ -60,6 +60,14 @@ class Network(Strict):
     """The release registry above all; also databases, key services, brokers."""
 
 
+class Failover(Strict):
+    """Other regions take over when no pod here is well: those that regions.yaml lets in, and no others."""
+
+    gateway_namespace: Label = "istio-system"
+    """Where the east-west gateway runs, through which calls of other regions come in."""
+    gateway_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=8)] = {"istio": "eastwestgateway"}
+
+
 class Istio(Strict):
     """Traffic by Istio: mutual TLS, strict; only named callers."""
 
@@ -70,6 +78,8 @@ class Istio(Strict):
     gateway_service_accounts: Annotated[tuple[Annotated[str, Field(max_length=317)], ...], Field(max_length=4)] = ()
     """`namespace/name` of the accounts those gateways run as."""
     trust_domain: Host = "cluster.local"
+    failover: Failover | None = None
+    """For a mesh over several regions. Without it every call stays in its region."""
 
 
 class Gateway(Strict):

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from aboveboard.cluster import DecisionService, ReconcileContext, desired_objects
+from aboveboard.cluster.context import node_regions_of
 from aboveboard.deploy.kserve import kserve_objects
 from aboveboard.deploy.manifests import file_name, to_yaml
 from aboveboard.deploy.services import placed, service_document
@@ -61,13 +62,9 @@ def context_of(
         repository=repository,
         registry_secret=registry_secret,
         region=region.name,
-        node_regions=node_regions(regions),
+        node_regions=node_regions_of(regions),
+        regions=regions,
     )
-
-
-def node_regions(regions: Regions) -> dict[str, tuple[str, ...]]:
-    """Return, by our name of a region, what its nodes carry as `topology.kubernetes.io/region`."""
-    return {region.name: (region.topology,) for region in regions.spec.regions}
 
 
 def _named(objects: list[dict[str, Any]], *, numbered: bool) -> dict[str, dict[str, Any]]:
