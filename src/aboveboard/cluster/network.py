@@ -53,8 +53,13 @@ def _service(
     )
 
 
-def network_policies(service: DecisionService, context: ReconcileContext) -> list[dict[str, Any]]:
-    """Return the policy that denies everything, and the one that lets through what the service names."""
+def network_policies(
+    service: DecisionService, context: ReconcileContext, *, ports: tuple[int, ...] = (PORT,)
+) -> list[dict[str, Any]]:
+    """Return the policy that denies everything, and the one that lets through what the service names.
+
+    Callers reach the `ports`.
+    """
     chosen = {"matchLabels": selector(service)}
     both = ["Ingress", "Egress"]
     deny = instance(
@@ -74,7 +79,7 @@ def network_policies(service: DecisionService, context: ReconcileContext) -> lis
         egress.append({"to": [_namespace(_ISTIO_NAMESPACE, {"app": "istiod"})], "ports": ports})
     spec: dict[str, Any] = {"podSelector": chosen, "policyTypes": both, "egress": egress}
     if callers := _callers(service):
-        spec["ingress"] = [{"from": callers, "ports": [{"protocol": "TCP", "port": PORT}]}]
+        spec["ingress"] = [{"from": callers, "ports": [{"protocol": "TCP", "port": port} for port in ports]}]
     allow = instance(service, "networking.k8s.io/v1", "NetworkPolicy", spec, suffix="-allow")
     return [deny, allow]
 

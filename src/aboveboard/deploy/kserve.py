@@ -20,6 +20,9 @@ RUNTIME: Final = "aboveboard"
 FORMAT: Final = "aboveboard-release"
 _CONTAINER: Final = "kserve-container"
 """KServe's own name for the container that serves."""
+GRPC_PORT: Final = 9000
+_GRPC = {"name": "h2c", "containerPort": GRPC_PORT, "protocol": "TCP"}
+"""KServe and the gateways tell gRPC by the name of its port."""
 _TARGET_CPU: Final = 70
 """Per cent of the requested CPU above which KServe starts another pod."""
 
@@ -32,15 +35,15 @@ def serving_runtime(context: ReconcileContext) -> dict[str, Any]:
         "metadata": {"name": RUNTIME, "labels": {"app.kubernetes.io/part-of": "aboveboard"}},
         "spec": {
             "supportedModelFormats": [{"name": FORMAT, "version": "1", "autoSelect": False}],
-            "protocolVersions": ["v2"],
+            "protocolVersions": ["v2", "grpc-v2"],
             "multiModel": False,
             "containers": [
                 {
                     "name": _CONTAINER,
                     "image": context.image,
                     "command": ["aboveboard", "serve"],
-                    "args": ["--host=0.0.0.0", f"--port={PORT}"],
-                    "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+                    "args": ["--host=0.0.0.0", f"--port={PORT}", f"--grpc-port={GRPC_PORT}"],
+                    "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}, _GRPC],
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
                         "readOnlyRootFilesystem": True,
@@ -63,7 +66,7 @@ def kserve_objects(service: DecisionService, context: ReconcileContext) -> list[
     return [
         account(service),
         config_map(service),
-        *network_policies(service, context),
+        *network_policies(service, context, ports=(PORT, GRPC_PORT)),
         disruption_budget(service),
         serving_runtime(context),
         inference_service(service, context),
@@ -84,6 +87,7 @@ def inference_service(service: DecisionService, context: ReconcileContext) -> di
     pod = dict(template["spec"])
     [server] = pod.pop("containers")
     own = {key: value for key, value in server.items() if key not in ("name", "image", "command", "args")}
+    own["ports"] = [*own["ports"], _GRPC]
     # KServe appends these to the runtime's arguments: the release comes last, and names what is served.
     arguments = [argument for argument in server["args"] if not argument.startswith(("--host=", "--port="))]
     model = {

@@ -10,6 +10,7 @@ import yaml
 
 from aboveboard.cluster import crd_documents
 from aboveboard.deploy.argocd import GitOps, argocd_objects, root_application
+from aboveboard.deploy.kserve import GRPC_PORT
 from aboveboard.deploy.manifests import to_yaml
 from aboveboard.deploy.render import Form, context_of, documents, render
 from aboveboard.deploy.services import with_challenger, with_champion
@@ -50,6 +51,20 @@ def test_pods_are_bound_to_the_region_by_the_clouds_own_name() -> None:
         assert term["matchExpressions"] == [
             {"key": "topology.kubernetes.io/region", "operator": "In", "values": ["us-east-1"]}
         ]
+
+
+def test_kserve_finds_grpc_where_the_server_speaks_it() -> None:
+    found = rendered(Form.KSERVE, journal=shared()).values()
+    [runtime] = [d["spec"] for d in found if d["kind"] == "ClusterServingRuntime"]
+    [predictor] = [d["spec"]["predictor"] for d in found if d["kind"] == "InferenceService"]
+    [server] = runtime["containers"]
+    assert runtime["protocolVersions"] == ["v2", "grpc-v2"]
+    assert f"--grpc-port={GRPC_PORT}" in server["args"]
+    expected = {"http": 8080, "h2c": GRPC_PORT}
+    for container in (server, predictor["model"]):
+        assert {port["name"]: port["containerPort"] for port in container["ports"]} == expected
+    [ingress] = [d["spec"]["ingress"] for d in found if d["kind"] == "NetworkPolicy" and "ingress" in d["spec"]]
+    assert {port["port"] for rule in ingress for port in rule["ports"]} == set(expected.values())
 
 
 def test_kserve_serves_the_release_that_was_asked_for() -> None:
