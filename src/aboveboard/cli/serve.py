@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from aboveboard.cli.workspace import Workspace
 
 if TYPE_CHECKING:
     from aboveboard.serving.server import Served
+    from aboveboard.serving.tracks import ArmPlan
 
 
 PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -49,6 +51,14 @@ PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
     default=0.0,
     show_default=True,
     help="The challenger's share, in per cent.",
+)
+@click.option(
+    "--arm",
+    "arms",
+    metavar="NAME=RELEASE@WEIGHT",
+    multiple=True,
+    callback=lambda _context, _option, given: tuple(arm_of(text) for text in given),
+    help="An arm of an A/B test: a release that decides about a share of the people, in per cent, under a name.",
 )
 @click.option(
     "--shadow", "shadows", metavar="RELEASE", multiple=True, help="A release that scores, and answers nobody."
@@ -94,6 +104,7 @@ def command(
     client_authority: Path | None,
     challenger: str | None,
     weight: float,
+    arms: tuple[ArmPlan, ...],
     shadows: tuple[str, ...],
     workers: int,
     database: str | None,
@@ -106,9 +117,11 @@ def command(
 
     RELEASE is a digest, the beginning of one, or a model's name for its newest release. A release that is unsigned,
     unapproved or damaged is refused. Every decision is in the log before it is answered. SIGTERM drains and stops.
+    With OTEL_EXPORTER_OTLP_ENDPOINT in the environment, traces of the requests are sent there.
     """
     from aboveboard.serving.options import ServerOptions
     from aboveboard.serving.server import serve
+    from aboveboard.serving.telemetry import traces_asked
 
     out = output_of(as_json)
     workspace = Workspace.of(ctx)
@@ -128,6 +141,7 @@ def command(
             challenger=challenger,
             weight=weight,
             shadows=shadows,
+            arms=arms,
             clients=clients,
             identity=identity,
             certificate=certificate,
@@ -144,8 +158,30 @@ def command(
                 kek=kek or workspace.where.kek,
             ),
             workers=workers,
+            traces=traces_asked(os.environ),
         ),
         actor=workspace.actor,
         clock=workspace.clock,
         on_ready=ready,
     )
+
+
+def arm_of(text: str) -> ArmPlan:
+    """Return the arm that NAME=RELEASE@WEIGHT asks for; a release may have an @ of its own.
+
+    Raises `BadParameter`.
+    """
+    import msgspec
+
+    from aboveboard.serving.tracks import ArmPlan
+
+    name, _, rest = text.partition("=")
+    release, _, weight = rest.rpartition("@")
+    try:
+        if not release:
+            raise ValueError("there is no release before a weight")
+        return msgspec.convert({"name": name, "release": release, "weight": float(weight)}, ArmPlan)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is not NAME=RELEASE@WEIGHT with a weight from 0 to 100, e.g. longer-history=loans-2@10"
+        ) from error

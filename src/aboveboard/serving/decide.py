@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +30,17 @@ def score_of(model: Model, row: NDArray[np.float64]) -> float:
     return float(model.calibration.apply(model.margin_of(row)))
 
 
-def decide(model: Model, row: NDArray[np.float64], *, locale: str) -> Decision:
+def decide(
+    model: Model, row: NDArray[np.float64], *, locale: str, explaining: Callable[[], None] | None = None
+) -> Decision:
     """Return the decision of `model` on one encoded row, shape (width,), with reasons in `locale`.
 
     The words for the outcome follow from the model's purpose. A person who is referred is told the reasons too:
-    the outcome is not the one they asked for.
+    the outcome is not the one they asked for. `explaining` is called between the score and its reasons.
     """
     score = score_of(model, row)
     if score >= model.approve_at:
         return Decision(model.outcome(score), score, ())
+    if explaining is not None:
+        explaining()
     return Decision(model.outcome(score), score, tuple(model.reasons(row, locale)))

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from aboveboard.errors import AboveboardError, NotFound
 from aboveboard.serving.access import Access, Role
+from aboveboard.serving.entries import TRACE
 from aboveboard.serving.exchange import client_of, json_response, whole_body
 from aboveboard.serving.http import refuse
 from aboveboard.serving.metrics import Metrics
@@ -33,6 +34,8 @@ class Deciding:
         """Decide each request by itself; one that is refused has its problem in its place."""
         client = client_of(request, self._access, Role.DECIDE)
         batch = decode(await whole_body(request), Batch)
+        if (trace := request.scope.get(TRACE)) is not None:
+            trace.note(batch_size=len(batch.requests))
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Answer | AboveboardError]] = []
         for body in batch.requests:

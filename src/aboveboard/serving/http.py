@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from aboveboard.errors import AboveboardError, RequestRefused
 from aboveboard.serving.access import Access, Client, Role
+from aboveboard.serving.entries import DECIDE
 from aboveboard.serving.heads import KnownHeads
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_headers, problem_of, unexpected
 from aboveboard.serving.refusals import TooLarge, UnsupportedMediaType
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.serving.service import Answer, DecisionService
+
+if TYPE_CHECKING:
+    from aboveboard.serving.tracing import RequestTrace, Tracing
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -39,10 +43,16 @@ class DecisionEndpoint:
     """`POST /v1/decisions`, and everything else handed on."""
 
     def __init__(
-        self, service: Callable[[], DecisionService], access: Access, metrics: Metrics, rest: AsgiApp
+        self,
+        service: Callable[[], DecisionService],
+        access: Access,
+        metrics: Metrics,
+        rest: AsgiApp,
+        tracing: Tracing | None = None,
     ) -> None:
         self.service = service
         self.metrics = metrics
+        self.tracing = tracing
         self.heads = KnownHeads()
         self._access = access
         self._rest = rest
@@ -54,6 +64,9 @@ class DecisionEndpoint:
         if scope["type"] != "http" or scope["path"] != DECISIONS_PATH or scope["method"] != "POST":
             await self._rest(scope, receive, send)
             return
+        trace, status = None, 200
+        if self.tracing is not None:
+            trace = self.tracing.begin(scope["headers"], DECIDE, scheme=scope["scheme"], server=scope["server"])
         try:
             client = self.admit(scope["headers"])
             body = await read_body(receive)
@@ -63,18 +76,26 @@ class DecisionEndpoint:
                 if not answered.done():
                     answered.set_result(answer)
 
-            self.service().decide(body, reply, client=client.name)
+            self.service().decide(body, reply, client=client.name, trace=trace)
             answer = await answered
             if isinstance(answer, AboveboardError):
                 raise answer
         except AboveboardError as error:
-            await send_problem(send, refuse(error, self.metrics))
+            problem = refuse(error, self.metrics, trace)
+            status = problem.status
+            await send_problem(send, problem)
         except ClientGone:
-            pass
+            return
         except Exception:  # noqa: BLE001  the edge: a client never sees a stack trace
-            await send_problem(send, fault(self.metrics))
+            problem = fault(self.metrics, trace)
+            status = problem.status
+            await send_problem(send, problem)
         else:
+            if trace is not None:
+                trace.decided(answer)
             await respond(send, 200, JSON_TYPE, msgspec.json.encode(answer))
+        if trace is not None:
+            trace.end(status)
 
     def admit(self, headers: Headers) -> Client:
         """Return who asks, from the headers of a decision request.
@@ -103,20 +124,25 @@ class DecisionEndpoint:
         return self._date
 
 
-def refuse(error: AboveboardError, metrics: Metrics) -> ProblemDocument:
+def refuse(error: AboveboardError, metrics: Metrics, trace: RequestTrace | None = None) -> ProblemDocument:
     """Count a refusal and return what the client is told; what is our own fault is written down."""
     metrics.refuse(error.code)
     problem = problem_of(error)
+    if trace is not None:
+        trace.refused(problem.code)
     if problem.status >= 500:
-        _log.error("%s: %s", error.code, error.message)
+        _log.error("%s: %s", error.code, error.message, extra=trace.ids if trace is not None else None)
     return problem
 
 
-def fault(metrics: Metrics) -> ProblemDocument:
+def fault(metrics: Metrics, trace: RequestTrace | None = None) -> ProblemDocument:
     """Write down the exception being handled, which nothing foresaw, and return what the client is told."""
     metrics.refuse("internal")
-    _log.exception("unforeseen fault")
-    return unexpected()
+    _log.exception("unforeseen fault", extra=trace.ids if trace is not None else None)
+    problem = unexpected()
+    if trace is not None:
+        trace.refused(problem.code)
+    return problem
 
 
 def check_length(value: bytes) -> None:

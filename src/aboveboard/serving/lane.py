@@ -9,12 +9,13 @@ order, flow control and draining stay uvicorn's.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aboveboard.errors import AboveboardError
+from aboveboard.serving.entries import DECIDE, INFER, INFER_VERSION, Entry
 from aboveboard.serving.heads import LONGEST_HEAD, KnownHead
 from aboveboard.serving.http import DECISIONS_PATH, JSON_TYPE, DecisionEndpoint, Headers, fault, refuse, too_large
 from aboveboard.serving.inference import served
@@ -22,6 +23,9 @@ from aboveboard.serving.oip import BINARY_TYPE, JSON_LENGTH_HEADER, ErrorDocumen
 from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_headers
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.serving.service import Answer
+
+if TYPE_CHECKING:
+    from aboveboard.serving.tracing import RequestTrace
 
 _END = b"\r\n\r\n"
 _PATH = DECISIONS_PATH.encode()
@@ -76,6 +80,7 @@ class LaneCycle:
         "response_complete",
         "started",
         "too_large",
+        "trace",
     )
 
     def __init__(self, headers: list[tuple[bytes, bytes]], keep_alive: bool, model: re.Match[bytes] | None) -> None:
@@ -91,6 +96,14 @@ class LaneCycle:
         self.disconnected = False
         self.response_complete = False
         self.message_event = _NO_EVENT
+        self.trace: RequestTrace | None = None
+
+    @property
+    def entry(self) -> Entry:
+        """Return where the request came in."""
+        if self.model is None:
+            return DECIDE
+        return INFER if self.model.group(2) is None else INFER_VERSION
 
 
 class LaneProtocol(HttpToolsProtocol):
@@ -253,6 +266,9 @@ class LaneProtocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
             return
         cycle.started = True
+        tracing = self._endpoint.tracing
+        if tracing is not None:
+            cycle.trace = tracing.begin(cycle.headers, cycle.entry, scheme=self.scheme, server=self.server)
         try:
             cycle.client = self._endpoint.admit(cycle.headers).name
         except AboveboardError as error:
@@ -270,27 +286,31 @@ class LaneProtocol(HttpToolsProtocol):
             if isinstance(answer, AboveboardError):
                 self._refuse(cycle, answer)
             else:
+                if cycle.trace is not None:
+                    cycle.trace.decided(answer)
                 self._respond(cycle, _OK, _encode(answer))
 
         try:
             service = self._endpoint.service()
             if cycle.model is None:
-                service.decide(bytes(cycle.body), reply, client=cycle.client)
+                service.decide(bytes(cycle.body), reply, client=cycle.client, trace=cycle.trace)
             else:
                 name, version = cycle.model.groups()
                 deployment = served(service.tracks, name.decode(), version.decode() if version else None)
+                if cycle.trace is not None:
+                    cycle.trace.note(model=deployment.name, release=deployment.digest)
                 self._infer(cycle, infer(deployment, bytes(cycle.body)))
         except AboveboardError as error:
             self._refuse(cycle, error)
         except Exception:  # noqa: BLE001  the edge: a client never sees a stack trace
-            self._problem(cycle, fault(self._endpoint.metrics))
+            self._problem(cycle, fault(self._endpoint.metrics, cycle.trace))
 
     def _infer(self, cycle: LaneCycle, answer: Inferred) -> None:
         head = _OK if answer.json_length is None else _BINARY_OK % (JSON_LENGTH_HEADER, answer.json_length)
         self._respond(cycle, head, answer.body)
 
     def _refuse(self, cycle: LaneCycle, error: AboveboardError) -> None:
-        self._problem(cycle, refuse(error, self._endpoint.metrics))
+        self._problem(cycle, refuse(error, self._endpoint.metrics, cycle.trace))
 
     def _problem(self, cycle: LaneCycle, problem: ProblemDocument) -> None:
         document: Any = problem if cycle.model is None else ErrorDocument(problem.detail)
@@ -305,9 +325,9 @@ class LaneProtocol(HttpToolsProtocol):
                 cycle.keep_alive = False  # what is left of the body is not read
             else:
                 head += f"{name}: {value}\r\n".encode()
-        self._respond(cycle, head, _encode(document))
+        self._respond(cycle, head, _encode(document), problem.status)
 
-    def _respond(self, cycle: LaneCycle, head: bytes, body: bytes) -> None:
+    def _respond(self, cycle: LaneCycle, head: bytes, body: bytes, status: int = 200) -> None:
         cycle.response_complete = True
         transport = self.transport
         if not cycle.disconnected and not transport.is_closing():
@@ -316,4 +336,6 @@ class LaneProtocol(HttpToolsProtocol):
             transport.write(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, date, close, len(body), body))
             if not cycle.keep_alive:
                 transport.close()
+        if cycle.trace is not None:
+            cycle.trace.end(status)
         self.on_response_complete()

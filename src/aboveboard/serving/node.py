@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client.exposition import generate_latest
 from starlette.applications import Starlette
@@ -19,7 +19,7 @@ from aboveboard.serving.access import Access
 from aboveboard.serving.claims import Claims, KeyDigests
 from aboveboard.serving.control import TrackControl
 from aboveboard.serving.gathered import families_of
-from aboveboard.serving.http import DecisionEndpoint
+from aboveboard.serving.http import AsgiApp, DecisionEndpoint
 from aboveboard.serving.idempotency import OnceEverywhere
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.presence import Presence
@@ -30,6 +30,9 @@ from aboveboard.serving.service import Answer, DecisionService
 from aboveboard.serving.sibling import Line
 from aboveboard.serving.standing import StandingFile
 from aboveboard.serving.tracks import Tracks
+
+if TYPE_CHECKING:
+    from aboveboard.serving.tracing import Tracing
 
 FOLLOW_SECONDS: Final = 0.1
 """How often a process looks whether another has changed the tracks."""
@@ -57,6 +60,7 @@ class Node:
         deadline: float = DEADLINE_SECONDS,
         line: Line | None = None,
         beside: Callable[[Node], AbstractAsyncContextManager[None]] = lambda node: contextlib.nullcontext(),
+        tracing: Tracing | None = None,
     ) -> None:
         self.recorder: Recorder
         self.service: DecisionService
@@ -79,6 +83,7 @@ class Node:
         self._deadline = deadline
         self._beside = beside
         self.access = access
+        self.tracing = tracing
         routes = Routes(
             log=log,
             control=self.control,
@@ -89,9 +94,14 @@ class Node:
             clock=clock,
             access=access,
         )
-        self.application = DecisionEndpoint(
-            lambda: self.service, access, self.metrics, routes.application(self._lifespan)
-        )
+        routed = routes.application(self._lifespan)
+        rest: AsgiApp = routed
+        if tracing is not None:
+            # Only here: whoever sends no traces need not have what makes them.
+            from aboveboard.serving.traced_routes import TracedRoutes
+
+            rest = TracedRoutes(routed, tracing)
+        self.application = DecisionEndpoint(lambda: self.service, access, self.metrics, rest, tracing)
 
     def _switch(self, tracks: Tracks) -> None:
         if self._answering:

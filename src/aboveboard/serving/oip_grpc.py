@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 import grpc.aio
@@ -19,6 +19,7 @@ from aboveboard import __version__
 from aboveboard.errors import AboveboardError, Conflict, RequestRefused
 from aboveboard.serving.access import Access, Role
 from aboveboard.serving.deployment import Deployment
+from aboveboard.serving.entries import INFER_CALL
 from aboveboard.serving.grpc import open_inference_pb2 as pb
 from aboveboard.serving.grpc import open_inference_pb2_grpc as pb_grpc
 from aboveboard.serving.http import fault, refuse
@@ -37,6 +38,9 @@ from aboveboard.serving.inference import (
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.serving.tracks import Tracks
+
+if TYPE_CHECKING:
+    from aboveboard.serving.tracing import RequestTrace, Tracing
 
 CODE_METADATA: Final = "aboveboard-code"
 GRACE_SECONDS: Final = 5
@@ -75,10 +79,13 @@ T = TypeVar("T")
 class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
     """The six methods, over what one server shares."""
 
-    def __init__(self, tracks: Callable[[], Tracks], access: Access, metrics: Metrics) -> None:
+    def __init__(
+        self, tracks: Callable[[], Tracks], access: Access, metrics: Metrics, tracing: Tracing | None = None
+    ) -> None:
         self._tracks = tracks
         self._access = access
         self._metrics = metrics
+        self._tracing = tracing
 
     async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802  the protocol's names
         """Answer that the event loop turns."""
@@ -118,24 +125,34 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Answer scores, and reasons where they are asked for."""
+        trace = None if self._tracing is None else self._tracing.begin(_metadata(context), INFER_CALL)
 
         def answer() -> Any:
             self._access.client(_authorization(context)).require(Role.DECIDE)
-            return infer(self._model(request.model_name, request.model_version), request)
+            deployment = self._model(request.model_name, request.model_version)
+            if trace is not None:
+                trace.note(model=deployment.name, release=deployment.digest)
+            return infer(deployment, request)
 
-        return await self._answered(context, answer)
+        return await self._answered(context, answer, trace)
 
     def _model(self, name: str, version: str) -> Deployment:
         return served(self._tracks(), name, version or None)
 
-    async def _answered(self, context: Any, answer: Callable[[], T]) -> T:
+    async def _answered(self, context: Any, answer: Callable[[], T], trace: RequestTrace | None = None) -> T:
         try:
-            return answer()
+            answered = answer()
         except AboveboardError as error:
-            problem = refuse(error, self._metrics)
+            problem = refuse(error, self._metrics, trace)
         except Exception:  # noqa: BLE001  the edge: a client never sees a stack trace
-            problem = fault(self._metrics)
+            problem = fault(self._metrics, trace)
+        else:
+            if trace is not None:
+                trace.end(grpc.StatusCode.OK.name)
+            return answered
         status = _STATUS.get(HTTPStatus(problem.status), grpc.StatusCode.INTERNAL)
+        if trace is not None:
+            trace.end(status.name)
         await context.abort(status, problem.detail, ((CODE_METADATA, problem.code),))
         raise AssertionError("abort returns")
 
@@ -201,10 +218,12 @@ def _described(tensor: TensorMetadata) -> Any:
 
 
 def _authorization(context: Any) -> bytes | None:
-    for name, value in context.invocation_metadata() or ():
-        if name == "authorization":
-            return value if isinstance(value, bytes) else str(value).encode()
-    return None
+    return next((value for name, value in _metadata(context) if name == b"authorization"), None)
+
+
+def _metadata(context: Any) -> list[tuple[bytes, bytes]]:
+    metadata = context.invocation_metadata() or ()
+    return [(name.encode(), value if isinstance(value, bytes) else str(value).encode()) for name, value in metadata]
 
 
 def credentials(chain: bytes, key: bytes, authority: bytes | None) -> Any:

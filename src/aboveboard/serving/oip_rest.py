@@ -9,6 +9,7 @@ from aboveboard.serving import oip
 from aboveboard.serving.access import Access, Role
 from aboveboard.serving.control import TrackControl
 from aboveboard.serving.deployment import Deployment
+from aboveboard.serving.entries import TRACE
 from aboveboard.serving.exchange import client_of, json_response, whole_body
 from aboveboard.serving.inference import served
 from aboveboard.serving.metrics import Metrics
@@ -53,6 +54,8 @@ class InferenceRest:
         """Answer scores."""
         client_of(request, self._access, Role.DECIDE)
         deployment = self._model(request)
+        if (trace := request.scope.get(TRACE)) is not None:
+            trace.note(model=deployment.name, release=deployment.digest)
         declared = request.headers.get(oip.JSON_LENGTH_HEADER.decode())
         kind = request.headers.get("content-type")
         # Triton's client declares no type at all, and binary data are whatever their client calls them.

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from aboveboard.errors import Misuse
+from aboveboard.serving import telemetry
 from aboveboard.serving.recorder import DEADLINE_SECONDS, LARGEST_BACKLOG
-from aboveboard.serving.tracks import TrackPlan
+from aboveboard.serving.tracks import ArmPlan, TrackPlan
 from aboveboard.settings import LogSettings
 
 CHECKPOINT_SECONDS: Final = 1.0
@@ -28,6 +29,8 @@ class ServerOptions:
     weight: float = 0
     """The challenger's share of subjects, in per cent."""
     shadows: tuple[str, ...] = ()
+    arms: tuple[ArmPlan, ...] = ()
+    """Releases that decide about a share of subjects each, under names of their own."""
     clients: Path | None = None
     """API keys and roles; without them or an identity provider, only this machine is answered."""
     identity: Path | None = None
@@ -58,6 +61,8 @@ class ServerOptions:
     """How many processes answer, each with a journal of its own: one for each core."""
     lane: bool = True
     """Whether decisions bypass ASGI (see lane.py); off, they are answered by the ASGI application alike."""
+    traces: bool = False
+    """Whether traces are sent, to where and as the OpenTelemetry variables of the environment say."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= MOST_WORKERS:
@@ -68,8 +73,10 @@ class ServerOptions:
             raise Misuse("client certificates need TLS", hint="name the server's certificate and key, too")
         if self.grpc_port and importlib.util.find_spec("grpc") is None:
             raise Misuse("gRPC needs the package grpcio", hint="pip install 'aboveboard[grpc]'")
+        if self.traces:
+            telemetry.require_exporter()
 
     @property
     def plan(self) -> TrackPlan:
         """Return the tracks to start with."""
-        return TrackPlan(self.release, self.challenger, self.weight, list(self.shadows))
+        return TrackPlan(self.release, self.challenger, self.weight, list(self.shadows), list(self.arms))

@@ -20,6 +20,7 @@ from aboveboard.serving.access import Access
 from aboveboard.serving.cases import Cases
 from aboveboard.serving.control import TrackControl
 from aboveboard.serving.deciding import Deciding
+from aboveboard.serving.entries import TRACE
 from aboveboard.serving.exchange import json_response
 from aboveboard.serving.http import fault, refuse
 from aboveboard.serving.metrics import Metrics
@@ -134,7 +135,7 @@ class Routes:
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, AboveboardError)  # noqa: S101  Starlette's signature is wider than its dispatch
-        problem = refuse(error, self._metrics)
+        problem = refuse(error, self._metrics, request.scope.get(TRACE))
         if request.url.path.startswith("/v2"):
             return json_response(
                 oip.ErrorDocument(problem.detail), status=problem.status, headers=extra_headers(problem)
@@ -150,4 +151,5 @@ class Routes:
         return await self._refused(request, NotFound("no such path", hint="see /openapi.json"))
 
     async def _unexpected(self, request: Request, error: Exception) -> Response:
-        return json_response(fault(self._metrics), status=500, media_type=CONTENT_TYPE)
+        problem = fault(self._metrics, request.scope.get(TRACE))
+        return json_response(problem, status=500, media_type=CONTENT_TYPE)

@@ -8,11 +8,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from aboveboard.audit import AuditLog, location
 from aboveboard.clock import Clock
@@ -35,6 +35,9 @@ from aboveboard.serving.tracks import TrackPlan
 from aboveboard.serving.web import WebServer, grpc_port
 from aboveboard.serving.workers import Supervisor
 from aboveboard.settings import Home
+
+if TYPE_CHECKING:
+    from aboveboard.serving.tracing import Tracing
 
 
 class Served(NamedTuple):
@@ -95,6 +98,22 @@ def open_log(home: Home, options: ServerOptions, clock: Clock, *, writer: str) -
     return location.open_log(home, options.log, origin=options.origin, clock=clock, writer=writer)
 
 
+@contextlib.contextmanager
+def traces(options: ServerOptions, clock: Clock, timer: Callable[[], float]) -> Iterator[Tracing | None]:
+    """Yield what traces requests, where that is asked for; send what is left at the end."""
+    if not options.traces:
+        yield None
+        return
+    # Only here: whoever sends no traces need not have what makes them.
+    from aboveboard.serving.tracing import Tracing
+
+    tracing = Tracing.from_environment(timer=timer, clock=clock)
+    try:
+        yield tracing
+    finally:
+        tracing.close()
+
+
 def _worker(
     number: int,
     listener: socket.socket,
@@ -119,6 +138,7 @@ def _worker(
             challenger=tracks.challenger,
             weight=tracks.weight,
             shadows=tuple(tracks.shadows),
+            arms=tuple(tracks.arms),
         )
     try:
         with logging_to(sys.stderr), listener:
@@ -153,6 +173,7 @@ def _work(
     tracks = load_tracks(options.plan, store, {})
     token_key = secret_bytes(home.subject_key)
     with (
+        traces(options, clock, timer) as tracing,
         open_log(home, options, clock, writer="server") as log,
         open_claims(home.serving) as (claims, presence),
     ):
@@ -171,6 +192,7 @@ def _work(
             deadline=options.deadline_seconds,
             line=line,
             beside=lambda node: grpc_port(options, node),
+            tracing=tracing,
         )
         if keys is not None:
             keys.start()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -19,6 +20,9 @@ from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.recorder import Unconfirmed
 from aboveboard.serving.requests import DecisionRequest, parse_decision
 from aboveboard.serving.tracks import SHADOW, Tracks
+
+if TYPE_CHECKING:
+    from aboveboard.serving.tracing import RequestTrace
 
 DEFAULT_LOCALE: Final = "en"
 
@@ -81,38 +85,61 @@ class DecisionService:
         self._once = once
         self._second: tuple[int, str] = (-1, "")
 
-    def decide(self, body: bytes, reply: Reply[Answer], *, client: str = "") -> None:
+    def decide(
+        self, body: bytes, reply: Reply[Answer], *, client: str = "", trace: RequestTrace | None = None
+    ) -> None:
         """Decide the request in `body` of `client`; call `reply` once with the answer when its record is durable.
 
         `reply` gets an error instead when the journal failed: then nothing was decided for the client. Raises
-        what is wrong with the request, `Overloaded` and `StorageFailed`; then `reply` is never called.
+        what is wrong with the request, `Overloaded` and `StorageFailed`; then `reply` is never called. A `trace`
+        learns when each stage began.
         """
         started = self._timer()
+        if trace is not None:
+            trace.enter("parse", started)
         self._journal.admit()
         request = parse_decision(body)
         if request.idempotency_key is None:
-            self._decide(request, reply, started)
+            self._decide(request, reply, started, trace)
             return
 
+        if trace is not None:
+            trace.enter("idempotency")
+
         def decide_as(decision_id: str, settle: Reply[Answer]) -> None:
-            self._decide(request, settle, started, decision_id)
+            self._decide(request, settle, started, trace, decision_id)
 
         if self._once.ask(client, request.idempotency_key, body, reply, decide_as):
             self._metrics.replayed += 1
 
     def _decide(
-        self, request: DecisionRequest, reply: Reply[Answer], started: float, decision_id: str | None = None
+        self,
+        request: DecisionRequest,
+        reply: Reply[Answer],
+        started: float,
+        trace: RequestTrace | None,
+        decision_id: str | None = None,
     ) -> None:
         timer, metrics, tracks = self._timer, self._metrics, self.tracks
+        if trace is not None:
+            trace.enter("route")
         subject = subject_token(self._token_key, request.subject)
         track, deployment = tracks.choose(subject)
+        if trace is not None:
+            trace.enter("contract")
         jurisdiction = deployment.jurisdiction(request.jurisdiction)
         groups = deployment.grouping.groups_of(request.cohort)
         row = deployment.model.encoding.encode(request.features)
         read = timer()
         locale = request.locale or DEFAULT_LOCALE
-        decision = decide(deployment.model, row, locale=locale)
+        explaining = None
+        if trace is not None:
+            trace.enter("score", read)
+            explaining = partial(trace.enter, "reasons")
+        decision = decide(deployment.model, row, locale=locale, explaining=explaining)
         decided = timer()
+        if trace is not None:
+            trace.enter("journal", decided)
         moment = self._clock()
         decision_id = decision_id or new_id("dec", moment)
         counts = metrics.of_release(deployment.name, deployment.digest, track, deployment.model.encoding)
@@ -127,7 +154,10 @@ class DecisionService:
                 return
             counts.decided(decision.outcome, decision.score, deployment.attributes, groups)
             counts.looked_like(row)
-            metrics.timed(started, read, decided, timer())
+            durable = timer()
+            metrics.timed(started, read, decided, durable)
+            if trace is not None:
+                trace.leave(durable)
             reply(
                 Answer(
                     decision_id,
@@ -163,15 +193,20 @@ class DecisionService:
         )
         for shadow in tracks.shadows:
             # The disk is busy with the decision meanwhile; nobody is answered from here, so nothing is recorded.
+            began = timer() if trace is not None else 0.0
             try:
                 shadowed = shadow.model.encoding.encode(request.features)
                 score = float(shadow.model.score(shadowed[None, :])[0])
             except AboveboardError as error:  # its contract may be another
                 metrics.refuse_shadow(shadow.digest, error.code)
+                if trace is not None:
+                    trace.beside(SHADOW, began, error=error.code, release=shadow.digest)
                 continue
             outcome = shadow.model.outcome(score)
             metrics.of_release(shadow.name, shadow.digest, SHADOW).decided(outcome, score, shadow.attributes, groups)
             metrics.compare(shadow.digest, decision.outcome, outcome)
+            if trace is not None:
+                trace.beside(SHADOW, began, release=shadow.digest, outcome=outcome)
 
     def _timestamp(self, moment: datetime) -> str:
         """Return what `clock.timestamp` does; the part before the milliseconds is written once a second."""

@@ -88,7 +88,7 @@ class Tracing:
         headers: Iterable[tuple[bytes, bytes]],
         entry: Entry,
         *,
-        scheme: str = "",
+        scheme: str | None = None,
         server: tuple[str, int | None] | None = None,
     ) -> RequestTrace | None:
         """Return the trace of a request that begins now, or None where it is not sampled.
@@ -115,7 +115,7 @@ class Tracing:
         )
         if not span.is_recording():
             return None
-        if scheme:
+        if scheme is not None:
             span.set_attribute("url.scheme", scheme)
         if server is not None:
             span.set_attribute("server.address", server[0])

@@ -89,6 +89,6 @@ def grpc_port(options: ServerOptions, node: Node) -> AbstractAsyncContextManager
     if options.certificate is not None and options.certificate_key is not None:
         authority = options.client_authority.read_bytes() if options.client_authority else None
         tls = credentials(options.certificate.read_bytes(), options.certificate_key.read_bytes(), authority)
-    service = InferenceService(lambda: node.service.tracks, node.access, node.metrics)
+    service = InferenceService(lambda: node.service.tracks, node.access, node.metrics, node.tracing)
     host = f"[{options.host}]" if ":" in options.host else options.host
     return answering(service, f"{host}:{options.grpc_port}", tls=tls, shared=options.workers > 1)
