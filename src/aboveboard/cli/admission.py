@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,11 @@ from aboveboard.cli.app import output_of
 from aboveboard.cli.installation import book_of, installation_options, law_of, regions_of, release_source
 from aboveboard.cli.workspace import Workspace
 from aboveboard.errors import Misuse
+
+if TYPE_CHECKING:
+    from aboveboard.cluster.webhook_trust import TrustApi, TrustedCertificate
+
+    Share = Callable[[TrustApi], TrustedCertificate]
 
 
 @click.command(name="admission")
@@ -29,6 +34,11 @@ from aboveboard.errors import Misuse
     multiple=True,
     help="Make the certificate there, for this host name, under a root of its own (ca.crt). Several may be given.",
 )
+@click.option(
+    "--shared-secret",
+    metavar="NAMESPACE/NAME",
+    help="Share that certificate with the other replicas in this Secret, have the API server trust it, and renew it.",
+)
 @click.option("--host", default="0.0.0.0", show_default=True, help="Where to listen.")  # noqa: S104  in a pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True)
 @click.pass_context
@@ -43,6 +53,7 @@ def command(
     node_regions: tuple[str, ...],
     certificates: Path,
     names: tuple[str, ...],
+    shared_secret: str | None,
     host: str,
     port: int,
 ) -> None:
@@ -51,6 +62,8 @@ def command(
     A release has to be signed and approved, to pass the policy packs under the law of today, and to be meant for the
     jurisdictions and regions asked for. Whatever cannot be shown is refused. SIGTERM stops.
     """
+    import asyncio
+
     from aboveboard.cluster.admission import Gatekeeper
     from aboveboard.cluster.certificates import ensure_self_signed
     from aboveboard.cluster.kube import Cluster
@@ -60,13 +73,17 @@ def command(
     out = output_of(as_json=False)
     workspace = Workspace.of(ctx)
     source = release_source(workspace, repository, trust, plain_http=plain_http)
-    if names:
+    beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    if shared_secret is not None:
+        trusted = _shared(shared_secret, names, certificates, workspace)
+        asyncio.run(_first(trusted))
+        beside.append(lambda: _keep(trusted))
+    elif names:
         ensure_self_signed(certificates, names, clock=workspace.clock)
     book = book_of(policy_namespace, without=without_cluster_packs)
     gatekeeper = Gatekeeper(source.verify, law_of(extra, book), workspace.clock, regions_of(node_regions))
     options = WebhookOptions(certificates / "tls.crt", certificates / "tls.key", host=host, port=port)
 
-    beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
     if book is not None:
         beside.append(PackFollowing(Cluster(), book).run)
     server = Webhook(gatekeeper, options, beside=beside, ready=lambda: book is None or book.readable())
@@ -74,3 +91,31 @@ def command(
     server.run()
     if not server.started:
         raise Misuse(f"cannot listen on {host}:{port}", hint="choose another port, or stop what uses it")
+
+
+def _shared(secret: str, names: tuple[str, ...], directory: Path, workspace: Workspace) -> Share:
+    """Return how the certificate is shared, over a given connection to the API server."""
+    from aboveboard.cluster.webhook_trust import TrustedCertificate
+
+    namespace, _, name = secret.partition("/")
+    if not namespace or not name:
+        raise Misuse(f"{secret!r} does not name a Secret", hint="write it as namespace/name")
+    if not names:
+        raise Misuse("--shared-secret without --self-signed", hint="say for which host names the certificate is")
+    return lambda api: TrustedCertificate(api, name, namespace, names, directory, workspace.clock)
+
+
+async def _first(share: Share) -> None:
+    from aboveboard.cluster.kube import Cluster
+
+    api = Cluster()
+    try:
+        await share(api).first()
+    finally:
+        await api.close()
+
+
+async def _keep(share: Share) -> None:
+    from aboveboard.cluster.kube import Cluster
+
+    await share(Cluster()).forever()

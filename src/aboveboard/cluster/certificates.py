@@ -29,7 +29,7 @@ def ensure_self_signed(directory: Path, names: Sequence[str], *, clock: Clock) -
     """
     with storage_errors(directory):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if _lasts(directory, names, clock()):
+        if _there(directory, names, clock()):
             return (directory / "ca.crt").read_bytes()
     root, server, key = make(names, at=clock())
     write_atomically(directory / "tls.key", key, mode=0o600)
@@ -89,13 +89,18 @@ def _usage(*, sign: bool) -> x509.KeyUsage:
     )
 
 
-def _lasts(directory: Path, names: Sequence[str], now: datetime) -> bool:
-    if not all((directory / name).is_file() for name in ("ca.crt", "tls.crt", "tls.key")):
-        return False
+def lasts(certificate: bytes, names: Sequence[str], now: datetime, renew: timedelta) -> bool:
+    """Tell whether a certificate (PEM) covers some host names, and does so for longer than `renew`."""
     try:
-        certificate = x509.load_pem_x509_certificate((directory / "tls.crt").read_bytes())
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        parsed = x509.load_pem_x509_certificate(certificate)
+        found = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
         return False
     covered = set(found.get_values_for_type(x509.DNSName))
-    return set(names) <= covered and certificate.not_valid_after_utc - now > timedelta(days=RENEW_DAYS)
+    return set(names) <= covered and parsed.not_valid_before_utc <= now < parsed.not_valid_after_utc - renew
+
+
+def _there(directory: Path, names: Sequence[str], now: datetime) -> bool:
+    if not all((directory / name).is_file() for name in ("ca.crt", "tls.crt", "tls.key")):
+        return False
+    return lasts((directory / "tls.crt").read_bytes(), names, now, timedelta(days=RENEW_DAYS))

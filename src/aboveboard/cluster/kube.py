@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,7 @@ PLURALS: Mapping[str, str] = {
     "PrometheusRule": "prometheusrules",
     "Rollout": "rollouts",
     "ScaledObject": "scaledobjects",
+    "Secret": "secrets",
     "Service": "services",
     "ServiceAccount": "serviceaccounts",
     "ServiceMonitor": "servicemonitors",
@@ -51,7 +52,7 @@ PLURALS: Mapping[str, str] = {
     "VerticalPodAutoscaler": "verticalpodautoscalers",
     "VirtualService": "virtualservices",
 }
-"""Every kind the operator reads or writes, and its name in paths. Its ClusterRole names these and no others."""
+"""Every kind the operator or the webhook reads or writes, and its name in paths."""
 
 
 WATCH_SECONDS = 240
@@ -149,6 +150,23 @@ class Cluster:
                 if _code(error) != 404:
                     raise
 
+    async def get_webhooks(self, name: str) -> dict[str, Any] | None:
+        """Return a ValidatingWebhookConfiguration or None."""
+        with _errors(f"the webhook configuration {name}"):
+            try:
+                return _plain(await self._client.get(_webhooks(), name))
+            except _api_error() as error:
+                if _code(error) == 404:
+                    return None
+                raise
+
+    async def patch_webhooks(self, name: str, operations: Sequence[Mapping[str, Any]]) -> None:
+        """Patch a ValidatingWebhookConfiguration by JSON patch (RFC 6902)."""
+        from lightkube.types import PatchType
+
+        with _errors(f"the webhook configuration {name}"):
+            await self._client.patch(_webhooks(), name, list(operations), patch_type=PatchType.JSON)
+
     async def services(self) -> list[dict[str, Any]]:
         """Return every DecisionService there is, in all namespaces."""
         found, _ = await self.listed(API_VERSION, "DecisionService")
@@ -206,6 +224,15 @@ def _resource(api_version: str, kind: str) -> Any:
     status = type(f"{kind}Status", (GenericNamespacedStatus,), {"_api_info": info})
     members = {"_api_info": create_api_info(group, version, kind, plural), "Status": status}
     return type(kind, (GenericNamespacedResource,), members)
+
+
+@cache
+def _webhooks() -> Any:
+    from lightkube.generic_resource import GenericGlobalResource, create_api_info
+
+    group, version, kind = "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration"
+    info = create_api_info(group, version, kind, "validatingwebhookconfigurations")
+    return type(kind, (GenericGlobalResource,), {"_api_info": info})
 
 
 def _plain(item: Any) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Certificates(StrEnum):
 
     CERT_MANAGER = "cert-manager"
     SELF_SIGNED = "self-signed"
-    """Made by Helm at the first installation and kept at upgrades. Argo CD would make a new one at each sync."""
+    """Made by the webhook, shared by its replicas, trusted by the API server before it is served, and renewed."""
 
 
 class Admission(Workload):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import importlib
 from pathlib import Path
 from typing import Any
 
 import helm_python as helm
 import pytest
-from cryptography import x509
-from cryptography.x509.verification import PolicyBuilder, Store
 
 from aboveboard.cli.app import COMMANDS
 from aboveboard.cluster import crd_documents, desired_objects, load_service
@@ -180,6 +177,9 @@ def test_every_example_file_is_held_to_this() -> None:
         assert any(all(case.get(key) is not None for key in values) for case in SETS.values()), path.name
 
 
+ADMISSION_SECRET = "aboveboard-admission-certificate"
+
+
 def rules_of(kind: str, name: str) -> list[dict[str, Any]]:
     [found] = [d for d in render(SETS["control-plane"]) if (d["kind"], d["metadata"]["name"]) == (kind, name)]
     rules: list[dict[str, Any]] = found["rules"]
@@ -189,7 +189,7 @@ def rules_of(kind: str, name: str) -> list[dict[str, Any]]:
 def test_the_operator_may_touch_what_it_makes_and_nothing_else() -> None:
     rules = rules_of("ClusterRole", "aboveboard-operator")
     made = {resource for rule in rules if "create" in rule["verbs"] for resource in rule["resources"]} - {"events"}
-    assert made == set(PLURALS.values()) - {"leases", "decisionservices", "events", "policypacks"}
+    assert made == set(PLURALS.values()) - {"leases", "decisionservices", "events", "policypacks", "secrets"}
     for rule in rules:
         assert not FORBIDDEN & set(rule["resources"])
         assert not {"impersonate", "escalate", "bind", "*", "deletecollection"} & set(rule["verbs"])
@@ -211,21 +211,29 @@ def test_everything_a_service_becomes_is_of_a_group_the_operator_may_write() -> 
         assert (group, PLURALS[document["kind"]]) in allowed
 
 
-def test_helm_makes_a_certificate_the_api_server_will_believe() -> None:
+def test_without_cert_manager_the_webhook_looks_after_its_certificate_itself() -> None:
+    """Helm makes no key; the webhook may read and write one Secret, and patch one configuration, by name."""
     documents = [document for _, document in rendered(SETS["control-plane"])]
-    [secret] = [d for d in documents if d["kind"] == "Secret" and d["type"] == "kubernetes.io/tls"]
     [configuration] = [d for d in documents if d["kind"] == "ValidatingWebhookConfiguration"]
-    assert len(configuration["webhooks"]) == 2
     for webhook in configuration["webhooks"]:
-        assert webhook["clientConfig"]["caBundle"] == secret["data"]["ca.crt"]
+        assert "caBundle" not in webhook["clientConfig"]
         assert webhook["failurePolicy"] == "Fail"
         assert webhook["clientConfig"]["service"]["namespace"] == NAMESPACE
-    pem = {key: base64.b64decode(value) for key, value in secret["data"].items()}
-    authority = x509.load_pem_x509_certificate(pem["ca.crt"])
-    verifier = PolicyBuilder().store(Store([authority])).build_server_verifier(
-        x509.DNSName(f"aboveboard-admission.{NAMESPACE}.svc")
-    )  # fmt: skip
-    verifier.verify(x509.load_pem_x509_certificate(pem["tls.crt"]), [])
+    [secret] = [d for d in documents if d["kind"] == "Secret" and d["metadata"]["name"] == ADMISSION_SECRET]
+    assert "data" not in secret
+    [rule] = rules_of("Role", "aboveboard-admission")
+    assert (rule["resources"], rule["resourceNames"]) == (["secrets"], [ADMISSION_SECRET])
+    assert set(rule["verbs"]) == {"get", "update"}
+    packs, webhooks = rules_of("ClusterRole", "aboveboard-admission")
+    assert (packs["resources"], packs["verbs"]) == (["policypacks"], ["list", "watch"])
+    assert webhooks["resourceNames"] == [configuration["metadata"]["name"]]
+    assert webhooks["verbs"] == ["get", "patch"]
+    [deployment] = [
+        d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] == "aboveboard-admission"
+    ]
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert f"--shared-secret={NAMESPACE}/{ADMISSION_SECRET}" in arguments
+    assert f"--self-signed=aboveboard-admission.{NAMESPACE}.svc" in arguments
 
 
 def test_with_cert_manager_helm_makes_no_key() -> None:
