@@ -19,6 +19,8 @@ from tests.integration.serving.process import Released, Server, open_log, runnin
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "01-credit-default"
 DATA = "credit_default_taiwan.parquet"
+REVIEW = "{fourEyes: true, deadlineDays: 10}"
+"""What the second release wants of reviews; the first leaves it at what holds by itself."""
 AUTHOR, APPROVERS = "author@bank.example", ("approver@bank.example", "validator@bank.example")
 
 
@@ -43,6 +45,9 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Released:
             (r"equalOpportunityDifferenceAtMost: [\d.]+", "equalOpportunityDifferenceAtMost: 0.5"),
         ):
             text, found = re.subn(stated, wanted, text)
+            assert found == 1
+        if trees == 90:
+            text, found = re.subn(r"reference: at-cut-off}", f"reference: at-cut-off, review: {REVIEW}}}", text)
             assert found == 1
         (example / "model.yaml").write_text(text, encoding="utf-8")
         with open_log(home) as log:
