@@ -172,10 +172,11 @@ def _work(
     store = ReleaseStore(home.releases, keys=Keyring(home.keys), clock=clock)
     tracks = load_tracks(options.plan, store, {})
     token_key = secret_bytes(home.subject_key)
+    database = location.database_url(options.log.database) if options.log.database is not None else None
     with (
         traces(options, clock, timer) as tracing,
         open_log(home, options, clock, writer="server") as log,
-        open_claims(home.serving) as (claims, presence),
+        open_claims(home.serving, database) as (claims, presence),
     ):
         node = Node(
             tracks,
