@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 from prometheus_client.exposition import generate_latest
 
+from aboveboard.audit.review import State
 from aboveboard.serving import openapi
+from aboveboard.serving.cases import case_family
+from aboveboard.serving.gathered import exposition
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.problems import catalogue
 
@@ -27,12 +30,9 @@ def test_metrics(golden: Golden) -> None:
     metrics.compare("sha256:" + "b" * 64, "approve", "refer")
     metrics.refuse_shadow("sha256:" + "b" * 64, "request-refused")
     metrics.outcomes["repaid"] = 2
-    registry = metrics.registry()
-    lines = [
-        line
-        for line in generate_latest(registry).decode().splitlines()
-        if "aboveboard_" in line and "_bucket{" not in line
-    ]
+    cases = case_family("credit-default", {(state, False): 1 for state in State})
+    text = generate_latest(metrics.registry()) + exposition([cases])
+    lines = [line for line in text.decode().splitlines() if "aboveboard_" in line and "_bucket{" not in line]
     golden("serving/metrics.txt", "\n".join(lines) + "\n")
 
 
