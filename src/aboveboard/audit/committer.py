@@ -7,10 +7,11 @@ lone writer waits for one sync, and a thousand writers share one.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any
+from contextlib import ExitStack, suppress
+from typing import Any, Final
 
 import msgspec
 
@@ -40,6 +41,39 @@ Settled = tuple[Any, Acknowledgement | AboveboardError]
 Deliver = Callable[[list[Settled]], None]
 
 
+LONGEST_TURN_SECONDS: Final = 0.02
+"""How long an erasure may have to wait for sealing that goes on and on."""
+
+
+class _Turn:
+    """The vault held for sealing over several groups: taking it for each cost more than sealing the group."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._held: ExitStack | None = None
+        self._ends = 0.0
+
+    @property
+    def left(self) -> float | None:
+        """How many seconds are left, at least 0, or None when nothing is held."""
+        return None if self._held is None else max(0.0, self._ends - time.monotonic())
+
+    def take(self) -> None:
+        """Hold the vault, unless it is held already. Raises what `Vault.sealing` does."""
+        if self.left == 0:
+            self.give_back()
+        if self._held is None:
+            held = ExitStack()
+            held.enter_context(self._vault.sealing())
+            self._held, self._ends = held, time.monotonic() + LONGEST_TURN_SECONDS
+
+    def give_back(self) -> None:
+        """Let erasures have the vault. Raises `StorageFailed` when the database is gone; it is given back anyway."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
+
+
 class Committer:
     """A bounded queue in front of a journal, and the thread that empties it."""
 
@@ -48,6 +82,7 @@ class Committer:
     ) -> None:
         self._journal = journal
         self._vault = vault
+        self._turn = _Turn(vault)
         self._capacity = capacity
         self._largest_group = largest_group
         self._retry_seconds = retry_seconds
@@ -100,33 +135,40 @@ class Committer:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._queue and not self._closing and self._failure is None:
+                while not self._queue and not self._closing and self._failure is None and self._turn.left != 0:
                     self._idle = True
-                    self._changed.wait()
+                    self._changed.wait(self._turn.left)
                 self._idle = False
                 if self._failure is not None and not self._closing:
                     self._changed.wait(self._retry_seconds)
                 if self._closing and (not self._queue or self._failure is not None):
-                    return
+                    break
                 take = min(len(self._queue), self._largest_group)
                 group = [self._queue.popleft() for _ in range(take)]
             if self._failure is not None:
                 self._try_to_recover()
             elif group:
                 self._commit(group)
+            else:
+                self._end_turn()
+        self._end_turn()
 
     def _commit(self, group: Sequence[tuple[Event, Deliver, Any]]) -> None:
         outcomes: list[Acknowledgement | AboveboardError]
         try:
-            with self._vault.sealing():
-                sealed = seal([event for event, _, _ in group], self._vault)
-                entries = [item for item in sealed if isinstance(item, Sealed)]
-                outcomes = self._written(sealed, entries)
+            self._turn.take()
+            sealed = seal([event for event, _, _ in group], self._vault)
+            entries = [item for item in sealed if isinstance(item, Sealed)]
+            outcomes = self._written(sealed, entries)
         except AboveboardError as error:
             outcomes = self._fail(error, len(group))
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             outcomes = self._fail(StorageFailed(f"the audit log failed: {type(error).__name__}: {error}"), len(group))
         _deliver(group, outcomes)
+
+    def _end_turn(self) -> None:
+        with suppress(AboveboardError):  # whoever writes next is told
+            self._turn.give_back()
 
     def _written(self, sealed: Sequence[Sealed | AboveboardError], entries: Sequence[Sealed]) -> list[Any]:
         written = self._journal.write(entries) if entries else None
@@ -143,6 +185,7 @@ class Committer:
 
     def _fail(self, error: AboveboardError, count: int) -> list[Acknowledgement | AboveboardError]:
         """Tell the group, and everybody who has queued behind it, that the journal took nothing."""
+        self._end_turn()
         failure = (
             error
             if isinstance(error, StorageFailed)

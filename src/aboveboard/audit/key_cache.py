@@ -1,7 +1,7 @@
 """Subject keys kept in memory, so that a person's next record costs no look-up.
 
-A cache cannot know that a key was destroyed. `Vault` asks the database once for every group, while erasures are held
-off, and empties the cache when anything was destroyed or rotated, by whatever process.
+A cache cannot know that a key was destroyed. `Vault` asks the database whenever it has begun to hold erasures off,
+and empties the cache when anything was destroyed or rotated, by whatever process.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def _all_small_integers(features: Mapping[str, Any]) -> bool:
     """Tell the commonest case, where nothing is to be done, without looking at each value in Python."""
     values = features.values()
     return _INTEGERS.issuperset(map(type, values)) and (
-        not values or (-_EXACT < min(values) and max(values) < _EXACT)
+        not values or (min(values) > -_EXACT and max(values) < _EXACT)
     )
 
 

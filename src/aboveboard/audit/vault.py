@@ -112,8 +112,12 @@ class Vault:
 
     @contextmanager
     def sealing(self) -> Iterator[None]:
-        """Hold off erasures while keys are looked up and what they seal is made durable."""
+        """Hold off erasures while keys are looked up and what they seal is made durable.
+
+        Keys remembered from before are forgotten first if any was destroyed meanwhile; see `check_remembered`.
+        """
         with self.database.lock("vault", shared=True):
+            self.check_remembered()
             yield
 
     @contextmanager
@@ -128,9 +132,8 @@ class Vault:
         """Return the key of every name, making the missing ones durably first; call it while `sealing`.
 
         Keys seen before come from memory: nobody can be erased while we are `sealing`, and that nobody was since
-        they were put there, `check_remembered` makes sure.
+        they were put there, `sealing` has made sure.
         """
-        self.check_remembered()
         found: dict[Name, SubjectKey] = {}
         missing: list[Name] = []
         for name in dict.fromkeys(names):
