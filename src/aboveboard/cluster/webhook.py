@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from starlette.routing import Route
 
 from aboveboard.cluster.admission import Gatekeeper
 from aboveboard.errors import AboveboardError, Misuse
+from aboveboard.tls import Use, exchangeable
 
 LARGEST_REVIEW = 8 * 1024 * 1024
 """Bytes: an object is at most 3 MiB to the API server, and an update holds two."""
@@ -138,16 +140,20 @@ class Webhook(uvicorn.Server):
     async def _reload(self) -> None:
         certificate, key = self._options.certificate, self._options.key
         seen = _stamp(certificate, key)
+        use: Use | None = None
         while True:
             await asyncio.sleep(self._options.reload_seconds)
             now = _stamp(certificate, key)
             if now == seen or self.config.ssl is None:
                 continue
+            use = use or exchangeable(self.config.ssl)
+            renewed = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             try:
-                self.config.ssl.load_cert_chain(certificate, key)
+                renewed.load_cert_chain(certificate, key)
             except OSError as error:  # half of a renewal; the old pair still serves
                 _log.warning("the certificate could not be read again: %s", error)
                 continue
+            use(renewed)
             seen = now
             _log.warning("the certificate was renewed")
 

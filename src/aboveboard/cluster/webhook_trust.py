@@ -28,7 +28,7 @@ from aboveboard.files import write_atomically
 
 LOOK_SECONDS = 30.0
 _PEM_END = b"-----END CERTIFICATE-----\n"
-_SECRET = "Secret"
+_KIND = "Secret"
 _FILES = ("ca.crt", "tls.crt", "tls.key")
 
 _log = logging.getLogger("aboveboard.cluster")
@@ -103,7 +103,7 @@ class TrustedCertificate:
                 await asyncio.sleep(every)
 
     async def _pair(self) -> Pair:
-        key = Key("v1", _SECRET, self.secret)
+        key = Key("v1", _KIND, self.secret)
         found = await self.api.get(key, self.namespace)
         pair = read_pair(found)
         if pair is not None and lasts(pair.certificate, self.names, self.clock(), self.renew):
@@ -129,7 +129,7 @@ class TrustedCertificate:
         values = dict(zip(_FILES, (pair.roots, pair.certificate, pair.key), strict=True))
         data = {name: base64.b64encode(value).decode() for name, value in values.items()}
         kind = (found or {}).get("type", "kubernetes.io/tls")  # it cannot be changed afterwards
-        return {"apiVersion": "v1", "kind": _SECRET, "metadata": dict(metadata), "type": kind, "data": data}
+        return {"apiVersion": "v1", "kind": _KIND, "metadata": dict(metadata), "type": kind, "data": data}
 
     async def _trust(self, roots: bytes) -> None:
         """Have the API server trust the roots in every webhook of ours."""

@@ -117,10 +117,27 @@ class Access:
         self._timer = timer
         self._tokens = tokens
         self._anonymous = Client(anonymous, frozenset(Role), None) if records is None and tokens is None else None
-        self._clients: Mapping[bytes, Client] = {
-            bytes.fromhex(record.key_sha256): Client(record.name, frozenset(record.roles), record.requests_per_second)
-            for record in records or []
+        self._records: Mapping[bytes, ClientRecord] = {}
+        self._clients: Mapping[bytes, Client] = {}
+        self.renew(records or [])
+
+    def renew(self, records: list[ClientRecord]) -> None:
+        """Know these clients from now on, and no others. Who stays as they were keep what they have spent.
+
+        May be called from any thread.
+        """
+        new = {bytes.fromhex(record.key_sha256): record for record in records}
+        self._clients = {
+            key: self._clients[key]
+            if self._records.get(key) == record
+            else Client(record.name, frozenset(record.roles), record.requests_per_second)
+            for key, record in new.items()
         }
+        self._records = new
+
+    def believe(self, tokens: BelievesTokens) -> None:
+        """Believe the tokens of this identity provider from now on. May be called from any thread."""
+        self._tokens = tokens
 
     @property
     def open(self) -> bool:
@@ -137,8 +154,9 @@ class Access:
         if authorization is None:
             raise NotAuthenticated("no API key", hint="send Authorization: Bearer and your key")
         scheme, _, key = authorization.partition(b" ")
-        if self._tokens is not None and scheme.lower() == b"bearer" and not key.startswith(KEY_PREFIX.encode()):
-            client = self._tokens.client(key.strip())
+        tokens = self._tokens
+        if tokens is not None and scheme.lower() == b"bearer" and not key.startswith(KEY_PREFIX.encode()):
+            client = tokens.client(key.strip())
             client.spend(self._timer())
             return client
         known = self._clients.get(hashlib.sha256(key.strip()).digest())

@@ -171,6 +171,8 @@ class KeySource:
         if self._remote:
             _check_url(provider.jwks)
         self._file = directory / provider.jwks
+        self.file = None if self._remote else self._file
+        """Where the keys are, if in a file: who rotates it has it read again."""
         self._keys = self._load()
         self._since = clock().timestamp()
 

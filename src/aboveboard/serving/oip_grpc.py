@@ -8,8 +8,10 @@ module, when a gRPC port is asked for; it needs the extra `grpc`.
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
@@ -226,9 +228,34 @@ def _metadata(context: Any) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value if isinstance(value, bytes) else str(value).encode()) for name, value in metadata]
 
 
-def credentials(chain: bytes, key: bytes, authority: bytes | None) -> Any:
-    """Return what makes the port speak TLS only and, with an `authority`, ask for client certificates; all PEM."""
-    return grpc.ssl_server_credentials([(key, chain)], authority, require_client_auth=authority is not None)
+def credentials(chain: Path, key: Path, authority: Path | None) -> Any:
+    """Return what makes the port speak TLS only and, with an `authority`, ask for client certificates; all PEM files.
+
+    They are looked at in every handshake: a renewed certificate is used as soon as it belongs to its key.
+    """
+
+    def read() -> tuple[bytes, bytes, bytes | None]:
+        return chain.read_bytes(), key.read_bytes(), authority.read_bytes() if authority is not None else None
+
+    def configuration(pem: tuple[bytes, bytes, bytes | None]) -> Any:
+        return grpc.ssl_server_certificate_configuration([(pem[1], pem[0])], pem[2])
+
+    used = [read()]
+
+    def renewed() -> Any:
+        try:
+            found = read()
+            if found == used[0]:
+                return None
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+        except OSError:  # half of a renewal; the one before goes on counting
+            return None
+        used[0] = found
+        return configuration(found)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(used[0]), renewed, require_client_authentication=authority is not None
+    )
 
 
 @contextlib.asynccontextmanager

@@ -29,6 +29,7 @@ from aboveboard.serving.logs import logging_to
 from aboveboard.serving.node import Node
 from aboveboard.serving.options import ServerOptions
 from aboveboard.serving.process import call_this_process
+from aboveboard.serving.rotation import rotation
 from aboveboard.serving.sibling import Failed, Line, Ready
 from aboveboard.serving.standing import StandingFile
 from aboveboard.serving.tracks import TrackPlan
@@ -210,4 +211,6 @@ def _work(
                 line.say(Ready(champion.name, champion.digest, tracks.plan()))
             on_ready(Served(champion.name, champion.digest))
 
-        WebServer(node, options, ready).run(sockets=[listener])
+        server = WebServer(node, options, ready)
+        with rotation(options, access, keys, server.renew_certificate, clock=clock):
+            server.run(sockets=[listener])

@@ -10,12 +10,14 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
 
 import uvicorn
+from uvicorn.config import create_ssl_context
 
 from aboveboard.errors import Misuse
 from aboveboard.serving.lane import LaneProtocol
 from aboveboard.serving.listening import BACKLOG
 from aboveboard.serving.node import Node
 from aboveboard.serving.options import ServerOptions
+from aboveboard.tls import exchangeable
 
 
 class WebServer(uvicorn.Server):
@@ -52,6 +54,23 @@ class WebServer(uvicorn.Server):
                 f"the certificate or its key cannot be used: {error.strerror or error}",
                 hint="give a PEM certificate chain and the key that belongs to it",
             ) from error
+        self._use = exchangeable(self.config.ssl) if self.config.ssl is not None else None
+
+    def renew_certificate(self) -> None:
+        """Serve the certificate that is in the files now, to connections made from now on. Raises `OSError`."""
+        config, certificate = self.config, self.config.ssl_certfile
+        if self._use is not None and certificate is not None:
+            self._use(
+                create_ssl_context(
+                    certificate,
+                    config.ssl_keyfile,
+                    config.ssl_keyfile_password,
+                    config.ssl_version,
+                    config.ssl_cert_reqs,
+                    config.ssl_ca_certs,
+                    config.ssl_ciphers,
+                )
+            )
 
     def _end(self) -> None:
         self.should_exit = True
@@ -87,8 +106,7 @@ def grpc_port(options: ServerOptions, node: Node) -> AbstractAsyncContextManager
 
     tls = None
     if options.certificate is not None and options.certificate_key is not None:
-        authority = options.client_authority.read_bytes() if options.client_authority else None
-        tls = credentials(options.certificate.read_bytes(), options.certificate_key.read_bytes(), authority)
+        tls = credentials(options.certificate, options.certificate_key, options.client_authority)
     service = InferenceService(lambda: node.service.tracks, node.access, node.metrics, node.tracing)
     host = f"[{options.host}]" if ":" in options.host else options.host
     return answering(service, f"{host}:{options.grpc_port}", tls=tls, shared=options.workers > 1)
