@@ -2,14 +2,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, DEFAULT_OFF, DEFAULT_ON, Sampler
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    DEFAULT_OFF,
+    DEFAULT_ON,
+    ParentBasedTraceIdRatio,
+    Sampler,
+    TraceIdRatioBased,
+)
 from opentelemetry.trace import SpanKind, StatusCode
 
 from aboveboard.audit import Acknowledgement
@@ -40,10 +49,11 @@ class Bench:
     def __init__(self, sampler: Sampler = DEFAULT_ON) -> None:
         self.now = 1_000.0
         self._spans = InMemorySpanExporter()
-        provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self._spans))
         self.tracing = Tracing(
-            provider, timer=lambda: self.now, clock=lambda: NOON + timedelta(seconds=self.now - 1_000)
+            SimpleSpanProcessor(self._spans),
+            timer=lambda: self.now,
+            clock=lambda: NOON + timedelta(seconds=self.now - 1_000),
+            sampler=sampler,
         )
 
     def begin(self, *headers: tuple[bytes, bytes]) -> RequestTrace | None:
@@ -102,6 +112,7 @@ def test_stages_follow_each_other_within_the_request(bench: Bench) -> None:
         assert span.parent is not None
         assert span.parent.span_id == context.span_id
         assert span.kind is SpanKind.INTERNAL
+        assert (span.resource, span.instrumentation_scope) == (server.resource, server.instrumentation_scope)
     assert server.kind is SpanKind.SERVER
     assert server.parent is None
     assert attributes(server) == {
@@ -152,6 +163,25 @@ def test_the_sampler_decides_and_by_default_heeds_the_caller(
     sampler: Sampler, headers: list[tuple[bytes, bytes]], traced: bool
 ) -> None:
     assert (Bench(sampler).begin(*headers) is not None) is traced
+
+
+@pytest.mark.parametrize("sampler", [ParentBasedTraceIdRatio(0.25), TraceIdRatioBased(0.25)])
+@pytest.mark.parametrize("began_elsewhere", [False, True])
+def test_a_share_of_traces_is_kept_by_their_ids(sampler: Sampler, began_elsewhere: bool) -> None:
+    """What is kept is kept whole, and a quarter of it all: judging before beginning changes neither."""
+    random, bench, kept = Random(7), Bench(sampler), []  # noqa: S311
+    for _ in range(2_000):
+        parent = (b"traceparent", f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01".encode())
+        trace = bench.begin(*[parent] if began_elsewhere else [])
+        if trace is not None:
+            kept.append(trace.ids["trace_id"])
+            trace.end(200)
+    assert len(set(kept)) == len(kept)
+    if began_elsewhere and isinstance(sampler, ParentBasedTraceIdRatio):
+        assert len(kept) == 2_000
+    else:
+        assert 400 < len(kept) < 600
+        assert all(int(trace_id[16:], 16) < 2**62 for trace_id in kept)
 
 
 @pytest.mark.parametrize(
