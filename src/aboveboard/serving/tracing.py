@@ -59,21 +59,16 @@ _UNSAMPLED: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}
 _log = logging.getLogger("aboveboard.serving")
 
 
-class _DrawnIds(RandomIdGenerator):
-    """Random ids, of which the next for a trace can be drawn before the trace begins."""
+class _ChosenIds(RandomIdGenerator):
+    """Random ids, unless the one of the next new trace was chosen before it begins."""
 
     def __init__(self) -> None:
-        self._drawn: int | None = None
-
-    def draw(self) -> int:
-        """Return the id that the next new trace gets."""
-        self._drawn = super().generate_trace_id()
-        return self._drawn
+        self.chosen: int | None = None
 
     def generate_trace_id(self) -> int:
-        """Return the id that was drawn, or one that nobody has seen."""
-        drawn, self._drawn = self._drawn, None
-        return super().generate_trace_id() if drawn is None else drawn
+        """Return the id that was chosen, once, or a random one."""
+        chosen, self.chosen = self.chosen, None
+        return super().generate_trace_id() if chosen is None else chosen
 
 
 class Tracing:
@@ -89,7 +84,7 @@ class Tracing:
         resource: Resource | None = None,
     ) -> None:
         """`sampler` is what the environment names unless given, and so are limits for spans."""
-        self._ids = _DrawnIds()
+        self._ids = _ChosenIds()
         self._provider = TracerProvider(sampler, resource, shutdown_on_exit=False, id_generator=self._ids)
         self._provider.add_span_processor(processor)
         self._processor = processor
@@ -181,9 +176,12 @@ class Tracing:
 
     def _samples(self, entry: Entry) -> bool:
         """Tell whether a trace of our own is sampled, for a third of what it costs to begin one that is not."""
-        trace_id = self._ids.draw()
+        trace_id = self._ids.generate_trace_id()
         judged = self._sampler.should_sample(_NOWHERE, trace_id, entry.name, SpanKind.SERVER, entry.attributes)
-        return judged.decision is not Decision.DROP
+        if judged.decision is Decision.DROP:
+            return False
+        self._ids.chosen = trace_id
+        return True
 
     def close(self, seconds: float = FLUSH_SECONDS) -> None:
         """Send what is left, for no longer than `seconds`; what a collector has not taken by then is lost."""

@@ -184,6 +184,17 @@ def test_a_share_of_traces_is_kept_by_their_ids(sampler: Sampler, began_elsewher
         assert all(int(trace_id[16:], 16) < 2**62 for trace_id in kept)
 
 
+def test_a_request_that_was_not_kept_says_nothing_about_the_next() -> None:
+    bench, ids = Bench(TraceIdRatioBased(0.25)), []
+    for _ in range(2_000):
+        bench.begin()
+        trace = bench.begin((b"traceparent", b"not valid"))
+        if trace is not None:
+            ids.append(trace.ids["trace_id"])
+    assert 400 < len(ids) < 600
+    assert len(set(ids)) == len(ids)
+
+
 @pytest.mark.parametrize(
     "parents",
     [
