@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, overload
 
 import msgspec
 import numpy as np
@@ -25,7 +26,11 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not (math.isfinite(self.slope) and math.isfinite(self.intercept) and self.slope > 0):
             raise NotVerified("the calibration is not increasing", hint="fetch or build the model again")
 
-    def apply(self, margin: NDArray[np.float64]) -> NDArray[np.float64]:
+    @overload
+    def apply(self, margin: float) -> float: ...
+    @overload
+    def apply(self, margin: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def apply(self, margin: Any) -> Any:
         """Return calibrated probabilities, of the shape of `margin`."""
         # tanh does not overflow where exp would.
         return 0.5 + 0.5 * np.tanh(0.5 * (self.slope * margin + self.intercept))

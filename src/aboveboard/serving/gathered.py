@@ -14,6 +14,7 @@ Families = list[Metric]
 
 _ONE_OF_ALL: Final[dict[str, Callable[[float, float], float]]] = {
     "aboveboard_journal_lag_seconds": max,
+    "aboveboard_log_publication_lag_seconds": max,
     "aboveboard_ready": min,
     "process_max_fds": min,
     "process_start_time_seconds": min,

@@ -110,6 +110,7 @@ class Metrics(Collector):
         self.comparisons: dict[tuple[str, str, str], int] = {}
         self.replayed = 0
         self.ready = False
+        self.publication_lag = 0.0
         self._pending = pending
         self._lag = lag
 
@@ -211,6 +212,11 @@ class Metrics(Collector):
         )
         yield GaugeMetricFamily(
             "aboveboard_journal_lag_seconds", "Age of the oldest record that is not yet durable", self._lag()
+        )
+        yield GaugeMetricFamily(
+            "aboveboard_log_publication_lag_seconds",
+            "Age of the oldest decision made here that the newest checkpoint of the log does not cover",
+            self.publication_lag,
         )
         yield GaugeMetricFamily("aboveboard_ready", "1 where the server takes requests, else 0", float(self.ready))
 

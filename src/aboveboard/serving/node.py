@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client.exposition import generate_latest
@@ -23,6 +24,7 @@ from aboveboard.serving.http import AsgiApp, DecisionEndpoint
 from aboveboard.serving.idempotency import OnceEverywhere
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.presence import Presence
+from aboveboard.serving.publication import PublicationLag
 from aboveboard.serving.recorder import DEADLINE_SECONDS, LARGEST_BACKLOG, Recorder
 from aboveboard.serving.retelling import Retelling
 from aboveboard.serving.routes import Routes
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS: Final = 0.1
 """How often a process looks whether another has changed the tracks."""
-FORGET_SECONDS: Final = 1.0
-"""How often it looks whether another has destroyed an erased person's key."""
+LOOK_SECONDS: Final = 1.0
+"""How often it looks whether another has destroyed an erased person's key, and how far the log is published."""
 
 
 class Node:
@@ -70,6 +72,8 @@ class Node:
         self._registry = self.metrics.registry()
         self._line = line
         self._answering = False
+        self._lag = PublicationLag()
+        self._published: float | None = None
         self.control = TrackControl(tracks, store=store, log=log, clock=clock, file=file, switch=self._switch)
         self.control.resume()
         self._log = log
@@ -111,16 +115,22 @@ class Node:
         return await self._line.gathered() if self._line is not None else generate_latest(self._registry)
 
     async def _follow(self) -> None:
-        """Take over what another process has put in service, and let go of the keys it has destroyed."""
+        """Take over what other processes have put in service, destroyed and published."""
         looked = self._timer()
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
             if self.control.behind:
                 await asyncio.to_thread(self.control.follow)
-            if self._timer() - looked >= FORGET_SECONDS:
+            if self._timer() - looked >= LOOK_SECONDS:
                 looked = self._timer()
                 with contextlib.suppress(AboveboardError):  # whoever writes next is told
                     await asyncio.to_thread(self._log.forget_erased)
+                    latest = await asyncio.to_thread(self._log.latest)
+                    self._published = datetime.fromisoformat(latest.time).timestamp() if latest is not None else None
+                now = self._clock().timestamp()
+                settled = self.recorder.settled
+                decided = now - (self._timer() - settled) if settled is not None else None
+                self.metrics.publication_lag = self._lag.at(now, decided=decided, published=self._published)
 
     def _once(self) -> OnceEverywhere[Answer]:
         return OnceEverywhere(

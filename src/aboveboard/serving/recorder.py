@@ -64,6 +64,8 @@ class Recorder:
         self._watch: asyncio.TimerHandle | None = None
         self._gathered: list[_Record] = []
         self._pending: deque[_Record] = deque()
+        self.settled: float | None = None
+        """When the last group became durable."""
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
 
@@ -125,6 +127,7 @@ class Recorder:
 
     def _settle(self, batch: list[tuple[_Record, Acknowledgement | AboveboardError]]) -> None:
         pending = self._pending
+        self.settled = self._timer()
         for record, result in batch:
             # The journal keeps the order, so this is the oldest; were it ever not so, it is looked for.
             if pending[0] is record:
