@@ -181,7 +181,7 @@ def arm_of(text: str) -> ArmPlan:
         if not release:
             raise ValueError("there is no release before a weight")
         return msgspec.convert({"name": name, "release": release, "weight": float(weight)}, ArmPlan)
-    except ValueError as error:
+    except (ValueError, msgspec.ValidationError) as error:
         raise click.BadParameter(
             f"{text!r} is not NAME=RELEASE@WEIGHT with a weight from 0 to 100, e.g. longer-history=loans-2@10"
         ) from error

@@ -16,7 +16,7 @@ from aboveboard.errors import AboveboardError, Conflict, NotVerified
 from aboveboard.release import ReleaseStore
 from aboveboard.serving.deployment import Deployment, deploy
 from aboveboard.serving.standing import Standing, StandingFile
-from aboveboard.serving.tracks import CHALLENGER, CHAMPION, SHADOW, TrackPlan, Tracks
+from aboveboard.serving.tracks import CHAMPION, SHADOW, Arm, TrackPlan, Tracks
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
@@ -145,7 +145,7 @@ class TrackControl:
                     events.ReleaseRolledBack(
                         time=timestamp(self._clock()),
                         actor=actor,
-                        release=(self.tracks.challenger or self.tracks.champion).digest,
+                        release=_newest(self.tracks, before),
                         to_release=before.champion.digest,
                         reason=reason,
                     )
@@ -210,14 +210,24 @@ def load_tracks(plan: TrackPlan, store: ReleaseStore, loaded: dict[str, Deployme
 
     return Tracks(
         champion=load(plan.champion),
-        challenger=load(plan.challenger) if plan.challenger is not None else None,
-        weight=plan.weight,
+        arms=tuple(Arm(arm.name, load(arm.release), arm.weight) for arm in plan.all_arms()),
         shadows=tuple(load(reference) for reference in plan.shadows),
     )
 
 
 def placed(tracks: Tracks) -> list[tuple[str, str, float]]:
     """Return every release in service with its track and its share of subjects in per cent."""
-    challenger = [(tracks.challenger.digest, CHALLENGER, tracks.weight)] if tracks.challenger else []
-    shadows = [(shadow.digest, SHADOW, 0.0) for shadow in tracks.shadows]
-    return [(tracks.champion.digest, CHAMPION, 100 - tracks.weight), *challenger, *shadows]
+    return [
+        (tracks.champion.digest, CHAMPION, tracks.champion_weight),
+        *((arm.deployment.digest, arm.name, arm.weight) for arm in tracks.arms),
+        *((shadow.digest, SHADOW, 0.0) for shadow in tracks.shadows),
+    ]
+
+
+def _newest(tracks: Tracks, before: Tracks) -> str:
+    """Return the release that a way back takes out: the first in service that was not before, arms first."""
+    known = {(arm.name, arm.deployment.digest) for arm in before.arms}
+    gone = [arm.deployment.digest for arm in tracks.arms if (arm.name, arm.deployment.digest) not in known]
+    if tracks.champion.digest != before.champion.digest:
+        gone.append(tracks.champion.digest)
+    return next(iter(gone), (tracks.arms[0].deployment if tracks.arms else tracks.champion).digest)

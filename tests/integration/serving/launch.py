@@ -11,6 +11,7 @@ from aboveboard.clock import system_clock
 from aboveboard.errors import AboveboardError
 from aboveboard.serving.options import ServerOptions
 from aboveboard.serving.server import Served, serve
+from aboveboard.serving.tracks import ArmPlan
 from aboveboard.settings import Home, LogSettings
 
 
@@ -25,6 +26,8 @@ def main() -> None:
             options[name] = Path(options[name])
     if "log" in options:
         options["log"] = LogSettings.from_environment(options["log"])
+    if "arms" in options:
+        options["arms"] = tuple(ArmPlan(*arm) for arm in options["arms"])
     if "shadows" in options:
         options["shadows"] = tuple(options["shadows"])
     try:
