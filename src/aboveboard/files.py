@@ -70,6 +70,21 @@ def secret_bytes(path: Path, *, length: int = 32) -> bytes:
     return secret
 
 
+def close_to_group(directory: Path) -> None:
+    """Take back what mounting a volume gave to our own group: folders are 0700 again and files 0600.
+
+    With an fsGroup Kubernetes may open every file of a volume to that group, and private keys that the group can read
+    are refused. Only what is ours, of our group, and closed to everybody else is touched: exactly what a mount makes.
+    """
+    with storage_errors(directory):
+        for path in (directory, *directory.rglob("*")):
+            status = path.lstat()
+            ours = (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid())
+            opened = status.st_mode & 0o070 and not status.st_mode & 0o007
+            if ours and opened and not path.is_symlink() and (path.is_dir() or path.is_file()):
+                path.chmod(0o700 if path.is_dir() else 0o600)
+
+
 def _create_secret(path: Path, length: int) -> None:
     """Put a new secret in place unless somebody else was first: a link, unlike a rename, never replaces."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -12,7 +12,7 @@ from aboveboard.audit.events import ReleaseApproved, ReleaseCreated, ReleaseRefu
 from aboveboard.cli.app import json_option, output_of
 from aboveboard.cli.workspace import Workspace
 from aboveboard.clock import timestamp
-from aboveboard.errors import AboveboardError
+from aboveboard.errors import AboveboardError, NotFound, NotVerified
 from aboveboard.release import Approval, Release, Role
 
 
@@ -221,9 +221,10 @@ def fetch(
 ) -> None:
     """Fetch releases from an OCI registry by digest, and verify every byte, signature and approval.
 
-    This is what a pod does before its decision server starts: where anything does not hold, it does not start.
+    What is here already and holds is not asked for: without its registry a pod starts from its volume. This is what
+    a pod does before its decision server starts; where anything does not hold, it does not start.
     """
-    from aboveboard.files import storage_errors, write_atomically
+    from aboveboard.files import close_to_group, storage_errors, write_atomically
     from aboveboard.release.manifest import hexadecimal
     from aboveboard.release.registry import from_environment
 
@@ -232,16 +233,20 @@ def fetch(
     for digest in releases:
         hexadecimal(digest)
     keys = workspace.home.keys
+    if keys.is_dir():
+        close_to_group(keys)
     for source, target in ((trust, keys / "trust.json"), (subject_key, workspace.home.subject_key)):
         if source is not None:
             with storage_errors(source):
                 keys.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_atomically(target, source.read_bytes(), mode=0o600)
-    registry = from_environment(repository, plain_http=plain_http)
     store = workspace.releases()
     for digest in releases:
-        store.take(registry.fetch(digest))
-        verified = store.verify(digest)
+        try:
+            verified = store.verify(digest)
+        except (NotFound, NotVerified):  # not here, damaged, or an approval that has been given since
+            store.take(from_environment(repository, plain_http=plain_http).fetch(digest))
+            verified = store.verify(digest)
         approvers = ", ".join(approval.approver for approval in verified.approvals)
         out.say(
             f"[green]✓[/] {digest}  signed by {escape(verified.document.author)}, approved by {escape(approvers)}"

@@ -33,6 +33,10 @@ _TRUST = "/etc/aboveboard/trust"
 _SUBJECT = "/etc/aboveboard/subject"
 _CLIENTS = "/etc/aboveboard/clients"
 _REGISTRY = "/etc/aboveboard/registry"
+_SECRET_MODE = 0o440
+"""What a Secret's files get: they belong to root, and the pod reads them as their group (fsGroup).
+
+Were it 0400, the kubelet would add the group's bit all the same."""
 _CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -70,7 +74,7 @@ def pod_template(service: DecisionService, context: ReconcileContext, *, hash_la
             "runAsUser": USER,
             "runAsGroup": USER,
             "fsGroup": USER,
-            # With Always, every mount would open private keys to the group, and such keys are refused.
+            # Once for a new volume, not with every mount; the init container takes private keys back from the group.
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -136,7 +140,10 @@ def _residency(service: DecisionService, context: ReconcileContext) -> dict[str,
 
 
 def _verifier(service: DecisionService, context: ReconcileContext) -> dict[str, Any]:
-    """Fetch every release by digest and verify it: bytes, signature, approvals. No verified release, no pod."""
+    """Fetch every release by digest and verify it: bytes, signature, approvals. No verified release, no pod.
+
+    What is on the volume and holds is not fetched: a pod starts again while the registry is away.
+    """
     arguments = [
         *service.spec.releases.digests(),
         f"--from={context.repository}",
@@ -230,15 +237,15 @@ def _volumes(service: DecisionService, context: ReconcileContext) -> list[dict[s
     volumes: list[dict[str, Any]] = [
         {"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}},
         {"name": "trust", "configMap": {"name": context.trust_config_map, "defaultMode": 0o444}},
-        {"name": "subject-key", "secret": {"secretName": access.subject_key_secret, "defaultMode": 0o400}},
-        {"name": "clients", "secret": {"secretName": access.clients_secret, "defaultMode": 0o400}},
+        {"name": "subject-key", "secret": {"secretName": access.subject_key_secret, "defaultMode": _SECRET_MODE}},
+        {"name": "clients", "secret": {"secretName": access.clients_secret, "defaultMode": _SECRET_MODE}},
     ]
     if context.registry_secret is not None:
         items = [{"key": ".dockerconfigjson", "path": "config.json"}]
         volumes.append(
             {
                 "name": "registry",
-                "secret": {"secretName": context.registry_secret, "defaultMode": 0o400, "items": items},
+                "secret": {"secretName": context.registry_secret, "defaultMode": _SECRET_MODE, "items": items},
             }
         )
     if journal.mode == "shared":

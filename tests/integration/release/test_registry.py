@@ -117,5 +117,13 @@ def test_what_a_pod_does_before_it_starts(tmp_path: Path) -> None:
         bank.store.push(digest, registry)
         assert CliRunner().invoke(root, arguments).exit_code == 0
         assert CliRunner().invoke(root, arguments).exit_code == 0, "a restart of the pod"
+    # The registry is away: what is here and holds starts, with the keys closed again that a mount opened.
+    (home / "keys").chmod(0o2770)
+    (home / "keys" / "subject.key").chmod(0o660)
+    assert CliRunner().invoke(root, arguments).exit_code == 0
+    assert CliRunner().invoke(root, [*arguments, "sha256:" + "0" * 64]).exit_code != 0, "another release is not here"
+    blob = next(p for p in (home / "releases" / "blobs" / "sha256").iterdir() if p.read_bytes() == b"tree\n")
+    blob.write_bytes(b"tREE\n")
+    assert CliRunner().invoke(root, arguments).exit_code != 0, "damaged, and nobody to fetch it from"
     assert (home / "keys" / "subject.key").stat().st_mode & 0o777 == 0o600
     assert (home / "keys").stat().st_mode & 0o777 == 0o700
