@@ -30,7 +30,7 @@ from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
 from aboveboard.audit.keyfiles import signing_key
 from aboveboard.audit.note import COSIGNATURE_MLDSA44, ED25519, SigningKey, check_name
 from aboveboard.audit.proof import ConsistencyProof, InclusionProof, Prover, Receipt
-from aboveboard.audit.reading import Reader, Recorded
+from aboveboard.audit.reading import Reader, Recorded, Stretch
 from aboveboard.audit.restore import restore_order
 from aboveboard.audit.review import Case
 from aboveboard.audit.review_queue import CaseQuery, ReviewQueue
@@ -412,6 +412,14 @@ class AuditLog:
     def turn(self, name: str) -> AbstractContextManager[None]:
         """Hold the lock `name` among all processes that write to this log. Not re-entrant."""
         return self._database.lock(name)
+
+    def follow(self, start: int, limit: int = 1000) -> Stretch:
+        """Return the next entries from `start` on, about as many as `limit`, as far as they are in order.
+
+        For what treats every event alike and shows nobody anything about a person, as the index does: it is not
+        logged as an access. Raises `StorageFailed`, and `NotVerified` when a journal is damaged.
+        """
+        return self._reader.follow(start, limit)
 
     def export(self, subject: str, *, actor: str, purpose: str) -> dict[str, Any]:
         """Return everything held about a person, JSON-ready (GDPR art. 15); the access is logged.

@@ -43,6 +43,25 @@ class Recorded:
     receipt: Acknowledgement
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What stands in a stretch of the log, in its order."""
+
+    events: list[tuple[int, Event]]
+    """Every event that can be read, with its place."""
+    end: int
+    """Where the next stretch begins."""
+    unreadable: int
+    """Entries of persons who have been erased, and damaged ones, which are fsck's to report."""
+    sequenced: int
+    """How many entries are in order by now."""
+
+    @property
+    def more(self) -> bool:
+        """Whether there are entries after these."""
+        return self.end < self.sequenced
+
+
 class Reader:
     """Answers from journals, tiles, vault and index; appends an event for every look at personal data."""
 
@@ -208,6 +227,27 @@ class Reader:
             return []
         self._accessed("read", actor, purpose, key_ids)
         return recorded
+
+    def follow(self, start: int, limit: int) -> Stretch:
+        """Return the next entries from `start` on, about as many as `limit`, as far as they are in order.
+
+        For what treats every event alike and shows nobody anything about a person, as the index does: it is not
+        logged as an access.
+        """
+        sequenced = self._sequencer.sequenced()
+        end = min(sequenced, start + limit)
+        sealed: list[tuple[int, Sealed]] = []
+        for location, _ in self._sequencer.locations(start, end):
+            batch = self._journals.batch(location.journal, location.place)
+            numbered = enumerate(batch.entries(), start=location.first_leaf)
+            sealed += [(leaf, item) for leaf, item in numbered if start <= leaf < end]
+        keys = self._vault.keys_by_id(item.key_id for _, item in sealed)
+        found: list[tuple[int, Event]] = []
+        for leaf, item in sealed:
+            if key := keys.get(item.key_id):
+                with suppress(NotVerified):
+                    found.append((leaf, unseal(item, key).event()))
+        return Stretch(found, max(start, end), len(sealed) - len(found), sequenced)
 
     def export(self, subject: str, *, actor: str, purpose: str) -> dict[str, Any]:
         """Return everything held about a person, JSON-ready (GDPR art. 15); the access is logged.

@@ -37,6 +37,7 @@ COMMANDS = {
     "decide": "Decide about one applicant, or a file of them, with reasons.",
     "audit": "Checkpoints, proofs, search and fsck of the tamper-evident log.",
     "subject": "Show, export or erase what is held about a person.",
+    "events": "Decisions from the log to Kafka, outcomes from Kafka into the log.",
     "witness": "Cosign the checkpoints of other people's logs.",
     "operator": "Bring the DecisionServices of a cluster to what they say.",
     "admission": "Answer the API server whether a release may run there.",
