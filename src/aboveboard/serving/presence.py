@@ -132,10 +132,7 @@ class DatabasePresence:
     def renewed(self) -> str:
         """Return this process's name; a new one where the session was lost."""
         with self._turn:
-            try:
-                self._connection.execute("SELECT 1")
-                self._connection.commit()
-            except Exception:  # noqa: BLE001  whatever the driver says, this session cannot be relied on
+            if not self._holds():
                 self.end()
                 self._begin()
             return self._name
@@ -150,12 +147,24 @@ class DatabasePresence:
 
     def end(self) -> None:
         """End the session, which gives up the lock."""
-        # The connection goes back to where it may be used again, and so without the lock, or not at all.
-        with contextlib.suppress(Exception):  # the session may have ended by itself
-            self._connection.execute("SELECT pg_advisory_unlock_all()")
-            self._connection.commit()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # It goes back to where it may be used again, and so without the lock; a broken one is not used again.
+            with contextlib.suppress(Exception):
+                connection.execute("SELECT pg_advisory_unlock_all()")
+                connection.commit()
         with contextlib.suppress(Exception):
             self._session.close()
+
+    def _holds(self) -> bool:
+        if self._connection is None:
+            return False
+        try:
+            self._connection.execute("SELECT 1")
+            self._connection.commit()
+        except Exception:  # noqa: BLE001  whatever the driver says, this session cannot be relied on
+            return False
+        return True
 
     def _begin(self) -> None:
         name = secrets.token_hex(8)
