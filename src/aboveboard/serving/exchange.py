@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from aboveboard.errors import NotFound, RequestRefused
 from aboveboard.serving.access import Access, Client, Role
-from aboveboard.serving.http import check_content_type, too_large
+from aboveboard.serving.http import check_content_type, check_length, too_large
 from aboveboard.serving.requests import LARGEST_BODY
 
 _DECISION_ID = re.compile(r"dec-[0-9a-z]{26}")
@@ -40,6 +40,9 @@ async def whole_body(request: Request, *, json: bool = True) -> bytes:
 
     Raises `TooLarge`, `UnsupportedMediaType` and `RequestRefused`.
     """
+    length = request.headers.get("content-length")
+    if length is not None:
+        check_length(length.encode())
     if json:
         content_type = request.headers.get("content-type")
         check_content_type(content_type.encode() if content_type is not None else None)

@@ -258,31 +258,36 @@ def credentials(chain: Path, key: Path, authority: Path | None) -> Any:
     )
 
 
-@contextlib.asynccontextmanager
-async def answering(
-    service: InferenceService, address: str, *, tls: Any = None, shared: bool = False
-) -> AsyncIterator[None]:
-    """Answer gRPC at an address until the block ends, then finish what was accepted.
+class Port:
+    """A port that is taken when this is made, on the running event loop, and answers while `answering` runs.
 
     `tls` is what `credentials` returns; `shared` lets the workers of one server have the same port. Raises
     `Conflict` when somebody has it.
     """
-    options: Mapping[str, int] = {
-        "grpc.so_reuseport": int(shared),
-        "grpc.max_receive_message_length": LARGEST_MESSAGE,
-        "grpc.max_metadata_size": 16 * 1024,
-    }
-    server = grpc.aio.server(options=list(options.items()))
-    pb_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
-    try:
-        if tls is None:
-            server.add_insecure_port(address)
-        else:
-            server.add_secure_port(address, tls)
-    except RuntimeError as error:
-        raise Conflict(f"cannot listen on {address}", hint="stop what uses the port, or choose another") from error
-    await server.start()
-    try:
-        yield
-    finally:
-        await server.stop(GRACE_SECONDS)
+
+    def __init__(self, service: InferenceService, address: str, *, tls: Any = None, shared: bool = False) -> None:
+        options: Mapping[str, int] = {
+            "grpc.so_reuseport": int(shared),
+            "grpc.max_receive_message_length": LARGEST_MESSAGE,
+            "grpc.max_metadata_size": 16 * 1024,
+        }
+        self._server = grpc.aio.server(options=list(options.items()))
+        pb_grpc.add_GRPCInferenceServiceServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
+        try:
+            if tls is None:
+                self._server.add_insecure_port(address)
+            else:
+                self._server.add_secure_port(address, tls)
+        except RuntimeError as error:
+            raise Conflict(
+                f"cannot listen on {address}", hint="stop what uses the port, or choose another"
+            ) from error
+
+    @contextlib.asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """Answer until the block ends, then finish what was accepted."""
+        await self._server.start()
+        try:
+            yield
+        finally:
+            await self._server.stop(GRACE_SECONDS)

@@ -53,13 +53,13 @@ class InferenceRest:
     async def infer(self, request: Request) -> Response:
         """Answer scores."""
         client_of(request, self._access, Role.DECIDE)
-        deployment = self._model(request)
-        if (trace := request.scope.get(TRACE)) is not None:
-            trace.note(model=deployment.name, release=deployment.digest)
         declared = request.headers.get(oip.JSON_LENGTH_HEADER.decode())
         kind = request.headers.get("content-type")
         # Triton's client declares no type at all, and binary data are whatever their client calls them.
         body = await whole_body(request, json=kind is not None and declared is None)
+        deployment = self._model(request)
+        if (trace := request.scope.get(TRACE)) is not None:
+            trace.note(model=deployment.name, release=deployment.digest)
         answer = oip.infer(deployment, body, declared.encode() if declared is not None else None)
         if answer.json_length is None:
             return Response(answer.body, media_type="application/json")

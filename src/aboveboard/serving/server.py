@@ -33,7 +33,7 @@ from aboveboard.serving.rotation import rotation
 from aboveboard.serving.sibling import Failed, Line, Ready
 from aboveboard.serving.standing import StandingFile
 from aboveboard.serving.tracks import TrackPlan
-from aboveboard.serving.web import WebServer, grpc_port
+from aboveboard.serving.web import GrpcPort, WebServer
 from aboveboard.serving.workers import Supervisor
 from aboveboard.settings import Home
 
@@ -179,6 +179,7 @@ def _work(
         open_log(home, options, clock, writer="server") as log,
         open_claims(home.serving, database) as (claims, presence),
     ):
+        grpc = GrpcPort(options)
         node = Node(
             tracks,
             store,
@@ -193,7 +194,7 @@ def _work(
             largest_backlog=options.largest_backlog,
             deadline=options.deadline_seconds,
             line=line,
-            beside=lambda node: grpc_port(options, node),
+            beside=grpc.answering,
             tracing=tracing,
         )
         if keys is not None:
@@ -211,6 +212,6 @@ def _work(
                 line.say(Ready(champion.name, champion.digest, tracks.plan()))
             on_ready(Served(champion.name, champion.digest))
 
-        server = WebServer(node, options, ready)
+        server = WebServer(node, options, grpc, ready)
         with rotation(options, access, keys, server.renew_certificate, clock=clock):
             server.run(sockets=[listener])

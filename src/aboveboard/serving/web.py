@@ -6,8 +6,8 @@ import contextlib
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.config import create_ssl_context
@@ -19,11 +19,14 @@ from aboveboard.serving.node import Node
 from aboveboard.serving.options import ServerOptions
 from aboveboard.tls import exchangeable
 
+if TYPE_CHECKING:
+    from aboveboard.serving.oip_grpc import Port
+
 
 class WebServer(uvicorn.Server):
     """uvicorn, told to say when it is ready and to stop being ready before it stops listening."""
 
-    def __init__(self, node: Node, options: ServerOptions, on_ready: Callable[[], None]) -> None:
+    def __init__(self, node: Node, options: ServerOptions, grpc: GrpcPort, on_ready: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 node.application,
@@ -45,6 +48,7 @@ class WebServer(uvicorn.Server):
             )
         )
         self._node = node
+        self._grpc = grpc
         self._on_ready = on_ready
         node.on_orphaned = self._end
         try:
@@ -86,7 +90,8 @@ class WebServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start as uvicorn does, then say so."""
+        """Start as uvicorn does, then say so. Raises `Conflict` where somebody has the gRPC port."""
+        self._grpc.take(self._node)
         await super().startup(sockets=sockets)
         if self.started:
             self._on_ready()
@@ -97,16 +102,34 @@ class WebServer(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
 
-def grpc_port(options: ServerOptions, node: Node) -> AbstractAsyncContextManager[None]:
-    """Return what answers the Open Inference Protocol over gRPC beside HTTP, where that is asked for."""
-    if not options.grpc_port:
-        return contextlib.nullcontext()
-    # Only here: whoever speaks no gRPC need not have it.
-    from aboveboard.serving.oip_grpc import InferenceService, answering, credentials
+class GrpcPort:
+    """The inference protocol's gRPC port, where one is asked for: taken before uvicorn starts, answered meanwhile.
 
-    tls = None
-    if options.certificate is not None and options.certificate_key is not None:
-        tls = credentials(options.certificate, options.certificate_key, options.client_authority)
-    service = InferenceService(lambda: node.service.tracks, node.access, node.metrics, node.tracing)
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    return answering(service, f"{host}:{options.grpc_port}", tls=tls, shared=options.workers > 1)
+    uvicorn makes of an error in a lifespan a traceback in the log and an exit code of its own; so what can fail
+    is done before.
+    """
+
+    def __init__(self, options: ServerOptions) -> None:
+        self._options = options
+        self._port: Port | None = None
+
+    def take(self, node: Node) -> None:
+        """Take the port, on the running event loop. Raises `Conflict`."""
+        options = self._options
+        if not options.grpc_port:
+            return
+        # Only here: whoever speaks no gRPC need not have it.
+        from aboveboard.serving.oip_grpc import InferenceService, Port, credentials
+
+        tls = None
+        if options.certificate is not None and options.certificate_key is not None:
+            tls = credentials(options.certificate, options.certificate_key, options.client_authority)
+        service = InferenceService(lambda: node.service.tracks, node.access, node.metrics, node.tracing)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        self._port = Port(service, f"{host}:{options.grpc_port}", tls=tls, shared=options.workers > 1)
+
+    @contextlib.asynccontextmanager
+    async def answering(self, node: Node) -> AsyncIterator[None]:
+        """Answer at the port, if there is one, until the block ends."""
+        async with self._port.answering() if self._port is not None else contextlib.nullcontext():
+            yield
