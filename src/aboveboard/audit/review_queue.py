@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,6 +24,8 @@ from aboveboard.errors import Misuse
 _CHUNK = 400
 _LONGEST_PAGE = 1_000
 _COLUMNS = tuple(column.name for column in tables.review_case.columns)
+_CONTESTED = _COLUMNS.index("contested_by")
+_FIELDS = attrgetter(*_COLUMNS)
 _INSERT = (
     f"INSERT INTO review_case ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
     " ON CONFLICT DO NOTHING"
@@ -36,6 +39,15 @@ class Overdue:
     otherwise: int
     """For releases not named."""
     by_release: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, release: str) -> int:
+        """Return the moment for one release."""
+        return self.by_release.get(release, self.otherwise)
+
+    def bounds(self) -> tuple[int, int]:
+        """Return the earliest of these moments, and the latest."""
+        moments = (self.otherwise, *self.by_release.values())
+        return min(moments), max(moments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,37 +147,45 @@ class ReviewQueue:
         if query.state is not None:
             conditions.append(_in_state(query.state, query.now))
         if query.overdue is not None:
-            late = _late(query.overdue_since)
-            conditions.append(late if query.overdue else ~late)
+            # The bounds say no more than the comparison, but an index knows where to begin and where to stop.
+            late, bounds = _late(query.overdue_since), query.overdue_since.bounds()
+            conditions += [late, columns.since < bounds[1]] if query.overdue else [~late, columns.since >= bounds[0]]
         statement = select(tables.review_case).where(*conditions).order_by(columns.since, columns.decision_id)
         with self._database.reading() as connection:
             return [_case(row) for row in connection.execute(statement.limit(query.limit))]
 
     def releases(self, model: str) -> list[str]:
-        """Return the releases whose decisions wait."""
+        """Return the releases whose decisions wait, however many decisions there are."""
         columns = tables.review_case.c
-        statement = select(columns.release).where(columns.model == model).distinct().order_by(columns.release)
+        following = select(func.min(columns.release)).where(columns.model == model)
+        found: list[str] = []
         with self._database.reading() as connection:
-            return list(connection.execute(statement).scalars())
+            release = connection.execute(following).scalar()
+            while release is not None:
+                found.append(release)
+                release = connection.execute(following.where(columns.release > release)).scalar()
+        return found
 
     def count(self, model: str, now: int, overdue_since: Overdue) -> dict[tuple[State, bool], int]:
         """Return how many cases of a model there are, by state and by whether they are overdue.
 
-        The many that wait are counted in one index; only those at which somebody is, or was, at work are looked at.
+        Those that wait are counted in one index; only those at which somebody is at work are looked at.
         """
         columns = tables.review_case.c
-        late = func.sum(case((_late(overdue_since), 1), else_=0))
-        every = select(func.count(), late).where(columns.model == model)
+        every = select(func.count()).where(columns.model == model)
         counts = dict.fromkeys(((state, overdue) for state in State for overdue in (False, True)), 0)
+        releases = self.releases(model)
         with self._database.reading() as connection:
-            total, overdue_total = connection.execute(every).one()
+            for release in releases:
+                of_this, moment = every.where(columns.release == release), overdue_since.of(release)
+                for overdue, part in ((True, columns.since < moment), (False, columns.since >= moment)):
+                    counts[State.WAITING, overdue] += connection.execute(of_this.where(part)).scalar_one()
             for state in (State.CLAIMED, State.PROPOSED):
-                some, overdue = connection.execute(every.where(_in_state(state, now))).one()
-                counts[state, True] = overdue or 0
-                counts[state, False] = some - (overdue or 0)
-        for overdue in (False, True):
-            there = (overdue_total or 0) if overdue else total - (overdue_total or 0)
-            counts[State.WAITING, overdue] = there - counts[State.CLAIMED, overdue] - counts[State.PROPOSED, overdue]
+                query = select(columns.release, columns.since).where(columns.model == model, _in_state(state, now))
+                for release, since in connection.execute(query):
+                    overdue = since < overdue_since.of(release)
+                    counts[state, overdue] += 1
+                    counts[State.WAITING, overdue] -= 1
         return counts
 
     def _known(self, decision_ids: Sequence[str]) -> dict[str, Case]:
@@ -197,10 +217,9 @@ def _late(overdue_since: Overdue) -> ColumnElement[bool]:
 
 
 def _row(found: Case) -> tuple[Any, ...]:
-    values = dict(zip(Case.__slots__, astuple(found), strict=True))
-    values["cause"] = found.cause.value
-    values["contested_by"] = msgspec.json.encode(found.contested_by).decode() if found.contested_by else None
-    return tuple(values[name] for name in _COLUMNS)
+    values = list(_FIELDS(found))
+    values[_CONTESTED] = msgspec.json.encode(found.contested_by).decode() if found.contested_by else None
+    return tuple(values)
 
 
 def _case(row: Row[Any]) -> Case:

@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from prometheus_client.core import GaugeMetricFamily
@@ -23,6 +23,8 @@ from aboveboard.serving.terms import DEADLINE, Terms
 LONGEST_PAGE: Final = 500
 COUNTED_FOR: Final = timedelta(seconds=5)
 """How long a count is repeated to those who ask again."""
+_REST: Final = 50
+"""At least how many times as long as it took, that is: no more than a fiftieth of the time is spent on counting."""
 
 _CURSOR = re.compile(r"(\d{1,15})\.(dec-[0-9a-z]{26})")
 
@@ -83,6 +85,12 @@ def parse_filter(parameters: Iterable[tuple[str, str]]) -> QueueFilter:
     return found
 
 
+class _Counted(NamedTuple):
+    since: int
+    until: int
+    counts: Counts
+
+
 class Cases:
     """The queue of one log. The methods block: call them off the event loop."""
 
@@ -92,7 +100,7 @@ class Cases:
         self._clock = clock
         self._terms = terms
         self._counting = threading.Lock()
-        self._counted: tuple[int, Counts] | None = None
+        self._counted: _Counted | None = None
 
     def page(self, wanted: QueueFilter, *, actor: str) -> QueuePage:
         """Return one page of what waits for a person. Raises `RequestRefused` for a cursor that is none."""
@@ -118,12 +126,17 @@ class Cases:
         return QueuePage([waiting(case, now, self._terms.deadline(case.release)) for case in cases], more)
 
     def count(self) -> Counts:
-        """Return how many cases of the model in service there are, as it was a few seconds ago at most."""
+        """Return how many cases of the model in service there are, as it was a few seconds ago at most.
+
+        It takes most of a second for each million that wait; so many are counted less often.
+        """
         with self._counting:
             now, model = self._now(), self._terms.model
-            if self._counted is None or not 0 <= now - self._counted[0] < COUNTED_FOR // timedelta(milliseconds=1):
-                self._counted = now, self._log.queue.count(model, now, self._overdue_since(model, now))
-            return self._counted[1]
+            if self._counted is None or not self._counted.since <= now < self._counted.until:
+                counts = self._log.queue.count(model, now, self._overdue_since(model, now))
+                lasts = max(_span(COUNTED_FOR), _REST * (self._now() - now))
+                self._counted = _Counted(now, now + lasts, counts)
+            return self._counted.counts
 
     def open(self, decision_id: str) -> WaitingCase | None:
         """Return the case of a decision while a person is to decide."""
