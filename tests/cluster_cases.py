@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,13 @@ CASES: Mapping[str, tuple[dict[str, Any], ReconcileContext]] = {
             journal={"mode": "ephemeral", "size": "1Gi"},
         ),
         CONTEXT,
+    ),
+    "image-volume": (
+        document(
+            releases={"champion": CHAMPION, "challenger": {"release": CHALLENGER, "weight": 5}},
+            releaseVolume="image",
+        ),
+        replace(CONTEXT, registry_secret="registry"),
     ),
     "gateway": (
         document(integrations={"gateway": {"name": "public", "namespace": "gateways"}}, network=NETWORK),

@@ -207,6 +207,12 @@ def push(ctx: click.Context, release: str, repository: str, plain_http: bool, as
 @click.option(
     "--subject-key", type=click.Path(path_type=Path, dir_okay=False), help="A subject.key to put in place first."
 )
+@click.option(
+    "--volume",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A folder to look for blobs in first, e.g. where image volumes are mounted.",
+)
 @_PLAIN_HTTP
 @json_option
 @click.pass_context
@@ -216,6 +222,7 @@ def fetch(
     repository: str,
     trust: Path | None,
     subject_key: Path | None,
+    folder: Path | None,
     plain_http: bool,
     as_json: bool,
 ) -> None:
@@ -227,6 +234,7 @@ def fetch(
     from aboveboard.files import close_to_group, storage_errors, write_atomically
     from aboveboard.release.manifest import hexadecimal
     from aboveboard.release.registry import from_environment
+    from aboveboard.release.volume import Volume
 
     out = output_of(as_json)
     workspace = Workspace.of(ctx)
@@ -241,11 +249,12 @@ def fetch(
                 keys.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_atomically(target, source.read_bytes(), mode=0o600)
     store = workspace.releases()
+    volume = Volume(folder) if folder is not None else None
     for digest in releases:
         try:
             verified = store.verify(digest)
         except (NotFound, NotVerified):  # not here, damaged, or an approval that has been given since
-            store.take(from_environment(repository, plain_http=plain_http).fetch(digest))
+            store.take(from_environment(repository, plain_http=plain_http).fetch(digest, volume))
             verified = store.verify(digest)
         approvers = ", ".join(approval.approver for approval in verified.approvals)
         out.say(

@@ -75,8 +75,8 @@ def network_policies(
         *(_destination(destination) for destination in service.spec.network.destinations),
     ]
     if service.spec.integrations.istio is not None:
-        ports = [{"protocol": "TCP", "port": port} for port in _ISTIO_PORTS]
-        egress.append({"to": [_namespace(_ISTIO_NAMESPACE, {"app": "istiod"})], "ports": ports})
+        istiod = [{"protocol": "TCP", "port": port} for port in _ISTIO_PORTS]
+        egress.append({"to": [_namespace(_ISTIO_NAMESPACE, {"app": "istiod"})], "ports": istiod})
     spec: dict[str, Any] = {"podSelector": chosen, "policyTypes": both, "egress": egress}
     if callers := _callers(service):
         spec["ingress"] = [{"from": callers, "ports": [{"protocol": "TCP", "port": port} for port in ports]}]

@@ -37,6 +37,8 @@ _SECRET_MODE = 0o440
 """What a Secret's files get: they belong to root, and the pod reads them as their group (fsGroup).
 
 Were it 0400, the kubelet would add the group's bit all the same."""
+_RELEASES = "/var/lib/releases"
+"""Below it, a folder for each release that is an image volume."""
 _CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -160,6 +162,12 @@ def _verifier(service: DecisionService, context: ReconcileContext) -> dict[str, 
         arguments.append("--plain-http")
     if context.registry_secret is not None:
         mounts.append({"name": "registry", "mountPath": _REGISTRY, "readOnly": True})
+    if images := _release_images(service, context):
+        # Its bytes are hashed like any others; signature and approvals come from the registry as they are now.
+        arguments.append(f"--volume={_RELEASES}")
+        mounts += [
+            {"name": each["name"], "mountPath": f"{_RELEASES}/{each['name']}", "readOnly": True} for each in images
+        ]
     return {
         "name": "verify",
         "image": context.image,
@@ -232,6 +240,19 @@ def _home_mount(service: DecisionService) -> dict[str, Any]:
     return mount
 
 
+def _release_images(service: DecisionService, context: ReconcileContext) -> list[dict[str, Any]]:
+    """Return the releases as image volumes, each by its own digest; none where they are fetched."""
+    if service.spec.release_volume == "init":
+        return []
+    return [
+        {
+            "name": f"release-{digest.removeprefix('sha256:')[:16]}",
+            "image": {"reference": f"{context.repository}@{digest}", "pullPolicy": "IfNotPresent"},
+        }
+        for digest in service.spec.releases.digests()
+    ]
+
+
 def _volumes(service: DecisionService, context: ReconcileContext) -> list[dict[str, Any]]:
     journal, access = service.spec.journal, service.spec.access
     volumes: list[dict[str, Any]] = [
@@ -239,6 +260,7 @@ def _volumes(service: DecisionService, context: ReconcileContext) -> list[dict[s
         {"name": "trust", "configMap": {"name": context.trust_config_map, "defaultMode": 0o444}},
         {"name": "subject-key", "secret": {"secretName": access.subject_key_secret, "defaultMode": _SECRET_MODE}},
         {"name": "clients", "secret": {"secretName": access.clients_secret, "defaultMode": _SECRET_MODE}},
+        *_release_images(service, context),
     ]
     if context.registry_secret is not None:
         items = [{"key": ".dockerconfigjson", "path": "config.json"}]

@@ -22,7 +22,9 @@ _OURS = (
 )
 POD_RULES: tuple[tuple[str, str], ...] = (
     (
-        "variables.ours.all(c, c.image.matches('@sha256:[0-9a-f]{64}$'))",
+        "variables.ours.all(c, c.image.matches('@sha256:[0-9a-f]{64}$')) && "
+        "(!has(object.spec.volumes) || object.spec.volumes.all(v, !has(v.image) || "
+        "(has(v.image.reference) && v.image.reference.matches('@sha256:[0-9a-f]{64}$'))))",
         "images are pinned by digest: what was scanned and signed is what runs",
     ),
     ("variables.ours.all(c, !c.image.contains(':latest'))", "no image is named latest"),

@@ -128,6 +128,9 @@ class DecisionServiceSpec(Strict):
     resources: Resources = Resources()
     journal: Journal = Journal()
     placement: Placement = Placement()
+    release_volume: Literal["init", "image"] = "init"
+    """How releases come to a pod: `init` fetches them from the registry at each start; `image` has the kubelet pull
+    them once for each node and mount them, which takes image volumes and a runtime that mounts OCI artifacts."""
     access: Access
     network: Network = Network()
     integrations: Integrations = Integrations()

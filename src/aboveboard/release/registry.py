@@ -38,6 +38,7 @@ from aboveboard.release.manifest import (
     hexadecimal,
     parse_manifest,
 )
+from aboveboard.release.volume import Volume
 
 BLOB_LIMIT = 2 * 1024**3
 TIMEOUT_SECONDS = 30
@@ -85,8 +86,11 @@ class Registry:
         self._authorization: str | None = None
         self._opener = urllib.request.build_opener(_KeepAnswer)
 
-    def fetch(self, digest: str) -> dict[str, bytes]:
+    def fetch(self, digest: str, volume: Volume | None = None) -> dict[str, bytes]:
         """Return a release and every statement about it as the files of an image layout, by name.
+
+        Blobs of the release that are in `volume` are taken from there; its statements always come from the registry,
+        since approvals are given and withdrawn while a volume stays what it is.
 
         For `ReleaseStore.take`. Raises `NotFound`, `NotAuthorised`, `NotVerified` for an answer that is not what was
         asked for, and `StorageFailed` when the registry cannot be reached.
@@ -102,7 +106,8 @@ class Registry:
         for name, (manifest_bytes, manifest) in found.items():
             files[f"blobs/sha256/{hexadecimal(name)}"] = manifest_bytes
             for blob in (manifest.config, *manifest.layers):
-                files[f"blobs/sha256/{hexadecimal(blob.digest)}"] = self._blob(blob)
+                here = volume.blob(blob) if volume is not None and name == digest else None
+                files[f"blobs/sha256/{hexadecimal(blob.digest)}"] = self._blob(blob) if here is None else here
         return files
 
     def push(self, layout: OciLayout, digest: str) -> int:

@@ -183,6 +183,15 @@ SECURITY = (*SERVER, "securityContext")
 WRONG_PODS: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (change(*SERVER, "image", to="registry.example/aboveboard:1.0"), "pinned by digest"),
     (change("spec", "initContainers", 1, "image", to="busybox"), "pinned by digest"),
+    (
+        change("spec", "volumes", 0, to={"name": "release", "image": {"reference": "registry.example/releases:v1"}}),
+        "pinned by digest",
+    ),
+    (change("spec", "volumes", 0, to={"name": "release", "image": {}}), "pinned by digest"),
+    (
+        change("spec", "volumes", 0, to={"name": "release", "image": {"reference": "r/a@sha256:" + "1" * 64}}),
+        "",
+    ),
     (change(*SERVER, "image", to="r/a:latest@sha256:" + "1" * 64), "named latest"),
     (change(*SERVER, "name", to="istio-proxy"), ""),
     (change(*SECURITY, to=None), "restricted"),
