@@ -235,16 +235,19 @@ class Index:
             leaf = connection.execute(query).scalar()
         if leaf is None:
             return None
-        location = self._sequencer.locate(leaf)
-        batch = self._journals.batch(location.journal, location.place)
-        return self._opened(next(islice(batch.entries(), location.position, None)))
+        with suppress(NotVerified):  # telling why is fsck's work
+            location = self._sequencer.locate(leaf)
+            batch = self._journals.batch(location.journal, location.place)
+            return self._opened(next(islice(batch.entries(), location.position, None)))
+        return None
 
     def _opened(self, item: Sealed) -> Found | None:
-        key = self._vault.keys_by_id([item.key_id]).get(item.key_id)
-        if key is None:
-            return None
-        event = unseal(item, key).event()
-        return (event, item.key_id) if isinstance(event, Decision) else None
+        """Return what is sealed if it is a decision that can be read."""
+        with suppress(NotVerified):
+            if key := self._vault.keys_by_id([item.key_id]).get(item.key_id):
+                event = unseal(item, key).event()
+                return (event, item.key_id) if isinstance(event, Decision) else None
+        return None
 
     @staticmethod
     def _intern(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:

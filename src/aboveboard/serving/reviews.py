@@ -22,6 +22,7 @@ from aboveboard.audit.moments import milliseconds
 from aboveboard.audit.review import Case
 from aboveboard.clock import Clock, timestamp
 from aboveboard.errors import Conflict, NotAuthorised, NotFound, RequestRefused
+from aboveboard.release.trust import folded
 from aboveboard.serving.cards import holds_card_number
 from aboveboard.serving.refusals import CardNumber
 from aboveboard.serving.requests import Label
@@ -238,11 +239,13 @@ def _refuse_closed(step: _Step) -> NoReturn:
 
 
 def _refuse_party(case: Case, actor: str) -> None:
-    if actor in case.contested_by:
+    """Raise `NotAuthorised` for who contested or proposed; names that fold alike are one person's."""
+    who = folded(actor)
+    if who in map(folded, case.contested_by):
         raise NotAuthorised(
             "who contested a decision does not review it", hint="another reviewer does", rule="independent-review"
         )
-    if actor == case.proposed_by:
+    if case.proposed_by is not None and who == folded(case.proposed_by):
         raise NotAuthorised(
             "four eyes: who proposed a review does not confirm it", hint="another reviewer does", rule="four-eyes"
         )

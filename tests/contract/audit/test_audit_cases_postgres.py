@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aboveboard.audit import events
+from aboveboard.audit import AuditLog, events
 from aboveboard.audit.moments import milliseconds
 from aboveboard.audit.review import State
 from aboveboard.audit.review_queue import CaseQuery, Overdue
@@ -53,21 +53,28 @@ def test_the_queue(server: str, tmp_path: Path) -> None:
         assert len(left) == 8
 
 
-def test_only_one_at_a_time_has_a_turn(server: str, tmp_path: Path) -> None:
-    inside, most = 0, 0
+def test_of_many_at_several_servers_who_want_a_turn_one_has_it(server: str, tmp_path: Path) -> None:
+    claimed: list[str] = []
     with open_log(tmp_path, database=server) as first, open_log(tmp_path, database=server, writer="second") as second:
+        first.append(decision(1, "sub-1", outcome="refer"))
+        about = {"time": timestamp(NOW), "decision_id": "dec-000001", "subject": "sub-1"}
 
-        def work(log: object) -> None:
-            nonlocal inside, most
-            for _ in range(20):
-                with (first if log is first else second).turn("reviews"):
-                    inside += 1
-                    most = max(most, inside)
-                    inside -= 1
+        def claim(log: AuditLog, actor: str) -> None:
+            with log.turn("reviews"):
+                log.take_in()
+                case = log.queue.get("dec-000001")
+                if case is not None and case.holder(PRESENT) is None:
+                    log.append(events.ReviewClaimed(**about, actor=actor, until="2026-11-21T10:00:00.000Z"))
+                    claimed.append(actor)
 
-        threads = [threading.Thread(target=work, args=(log,)) for log in (first, second)]
+        threads = [
+            threading.Thread(target=claim, args=((first, second)[number % 2], f"reviewer-{number}"))
+            for number in range(4)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert most == 1
+        first.take_in()
+        (case,) = first.queue.find(CaseQuery(MODEL, PRESENT, Overdue(0)))
+        assert [case.claimed_by] == claimed

@@ -213,3 +213,18 @@ def test_a_log_of_before_is_brought_up_to_date(tmp_path: Path) -> None:
         log.publish()
         assert cases(log) == expected
         assert len(expected) == 3
+
+
+def test_a_contest_of_a_decision_that_is_damaged_does_not_stop_the_index(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with open_log(tmp_path, clock=clock) as log:
+        log.append(decision(1))
+        log.take_in()
+        connection = sqlite3.connect(tmp_path / "audit" / "vault.sqlite")
+        connection.execute("UPDATE subject_key SET wrapped = zeroblob(60)")
+        connection.commit()
+        connection.close()
+        clock.advance(days=40)
+        log.append(about(1, events.ReviewRequested, "sub-a", timestamp(clock()), statement="wrong"))
+        assert log.take_in() == 2
+        assert cases(log) == []

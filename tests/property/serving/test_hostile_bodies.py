@@ -16,7 +16,7 @@ from aboveboard.serving.control import TrackChange
 from aboveboard.serving.outcomes import parse_outcome
 from aboveboard.serving.problems import problem_of
 from aboveboard.serving.requests import Batch, decode, parse_decision
-from aboveboard.serving.reviews import Contest, Review
+from aboveboard.serving.reviews import Confirmation, Contest, Review
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
 documents = st.recursive(
@@ -34,12 +34,15 @@ PARSERS: list[Callable[[bytes], Any]] = [
     parse_outcome,
     lambda body: decode(body, Contest),
     lambda body: decode(body, Review),
+    lambda body: decode(body, Confirmation),
     lambda body: decode(body, Batch),
     lambda body: decode(body, TrackChange),
 ]
 
 
-@pytest.mark.parametrize("parse", PARSERS, ids=["decision", "outcome", "contest", "review", "batch", "tracks"])
+@pytest.mark.parametrize(
+    "parse", PARSERS, ids=["decision", "outcome", "contest", "review", "confirmation", "batch", "tracks"]
+)
 @given(body=bodies)
 def test_a_parser_understands_or_refuses(parse: Callable[[bytes], Any], body: bytes) -> None:
     with contextlib.suppress(RequestRefused):

@@ -187,6 +187,7 @@ def test_with_four_eyes_nobody_overrides_the_model_alone(desk: Desk) -> None:
     for step in (
         lambda: desk.reviews.confirm(REFERRED_TOGETHER, YES, actor="ada"),
         lambda: desk.reviews.confirm(REFERRED_TOGETHER, NO, actor="ada"),
+        lambda: desk.reviews.confirm(REFERRED_TOGETHER, YES, actor="ADA "),
         lambda: desk.reviews.claim(REFERRED_TOGETHER, actor="ada"),
     ):
         refused(step, NotAuthorised, "four eyes")
