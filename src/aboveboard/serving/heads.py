@@ -9,6 +9,8 @@ LONGEST_HEAD: Final = 2_048
 """Bytes of a head worth remembering."""
 
 _REMEMBERED: Final = 1_024
+_EACH_ITS_OWN: Final = frozenset({b"traceparent", b"x-request-id"})
+"""Traced clients and service meshes send these; to learn such heads would push out those that do come again."""
 
 
 class KnownHead(NamedTuple):
@@ -35,3 +37,9 @@ class KnownHeads:
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
         self._known[content] = head
+
+
+def comes_again(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a head says how long its body is, and holds nothing that is another for each request."""
+    names = {name for name, _ in headers}
+    return b"content-length" in names and names.isdisjoint(_EACH_ITS_OWN)

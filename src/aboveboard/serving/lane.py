@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aboveboard.errors import AboveboardError
 from aboveboard.serving.entries import DECIDE, INFER, INFER_VERSION, Entry
-from aboveboard.serving.heads import LONGEST_HEAD, KnownHead
+from aboveboard.serving.heads import LONGEST_HEAD, KnownHead, comes_again
 from aboveboard.serving.http import DECISIONS_PATH, JSON_TYPE, DecisionEndpoint, Headers, fault, refuse, too_large
 from aboveboard.serving.inference import served
 from aboveboard.serving.oip import BINARY_TYPE, JSON_LENGTH_HEADER, ErrorDocument, Inferred, infer
@@ -155,7 +155,7 @@ class LaneProtocol(HttpToolsProtocol):
             type(cycle) is LaneCycle
             and cycle.keep_alive
             and cycle.received == len(data) - end
-            and any(name == b"content-length" for name, _ in cycle.headers)
+            and comes_again(cycle.headers)
         ):
             self._heads.learn(data[:end], KnownHead(cycle.headers, cycle.model, cycle.received))
 
