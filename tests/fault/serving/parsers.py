@@ -29,12 +29,12 @@ KEY = ECKey.generate_key("P-256", {"kid": "one"})
 CLAIMS = {"iss": "https://login.test.example", "aud": "test", "sub": "desk"}
 
 
-def tokens_of(directory: Path) -> Tokens:
-    """Return what judges tokens, over a key that is in a file."""
+def tokens_of(directory: Path, **roles: list[str]) -> Tokens:
+    """Return what judges tokens, over an `identity.json` and a key that it writes into a directory."""
     (directory / "keys.json").write_text(json.dumps({"keys": [KEY.as_dict(private=False)]}))
     path = directory / "identity.json"
     path.write_text(
-        json.dumps({"issuer": CLAIMS["iss"], "audience": CLAIMS["aud"], "jwks": "keys.json", "roles": {}})
+        json.dumps({"issuer": CLAIMS["iss"], "audience": CLAIMS["aud"], "jwks": "keys.json", "roles": roles})
     )
     path.chmod(0o600)
     return load_identity(path, clock=system_clock)[0]
