@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     metavar="NAMESPACE/NAME",
     help="Share that certificate with the other replicas in this Secret, have the API server trust it, and renew it.",
 )
+@click.option(
+    "--regions",
+    "regions_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="regions.yaml: how nodes name our regions, and which data may flow where.",
+)
 @click.option("--host", default="0.0.0.0", show_default=True, help="Where to listen.")  # noqa: S104  in a pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True)
 @click.pass_context
@@ -54,6 +60,7 @@ def command(
     certificates: Path,
     names: tuple[str, ...],
     shared_secret: str | None,
+    regions_file: Path | None,
     host: str,
     port: int,
 ) -> None:
@@ -66,9 +73,11 @@ def command(
 
     from aboveboard.cluster.admission import Gatekeeper
     from aboveboard.cluster.certificates import ensure_self_signed
+    from aboveboard.cluster.context import node_regions_of
     from aboveboard.cluster.kube import Cluster
     from aboveboard.cluster.pack_following import PackFollowing
     from aboveboard.cluster.webhook import Webhook, WebhookOptions
+    from aboveboard.spec.regions import load_regions
 
     out = output_of(as_json=False)
     workspace = Workspace.of(ctx)
@@ -81,7 +90,9 @@ def command(
     elif names:
         ensure_self_signed(certificates, names, clock=workspace.clock)
     book = book_of(policy_namespace, without=without_cluster_packs)
-    gatekeeper = Gatekeeper(source.verify, law_of(extra, book), workspace.clock, regions_of(node_regions))
+    regions = load_regions(regions_file) if regions_file is not None else None
+    nodes = {**node_regions_of(regions), **regions_of(node_regions)}
+    gatekeeper = Gatekeeper(source.verify, law_of(extra, book), workspace.clock, nodes, regions)
     options = WebhookOptions(certificates / "tls.crt", certificates / "tls.key", host=host, port=port)
 
     if book is not None:

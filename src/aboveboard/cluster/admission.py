@@ -21,6 +21,7 @@ from aboveboard.cluster.naming import RELEASES_ANNOTATION
 from aboveboard.cluster.packs import read_pack
 from aboveboard.cluster.types import GROUP, DecisionService, load_service
 from aboveboard.errors import AboveboardError, RequestRefused, SpecInvalid
+from aboveboard.spec.regions import Regions
 
 POD_LABELS = {"app.kubernetes.io/name": "decision-service"}
 """What makes a pod one of ours to judge."""
@@ -63,6 +64,8 @@ class Gatekeeper:
     clock: Clock
     node_regions: Mapping[str, Sequence[str]]
     """Values of the nodes' region label by our name of the region."""
+    regions: Regions | None = None
+    """Which data may flow where; without it that is not judged."""
 
     def answer(self, body: bytes) -> dict[str, Any]:
         """Return the AdmissionReview that answers one. Raises `RequestRefused` for what is no review at all."""
@@ -83,7 +86,7 @@ class Gatekeeper:
             raise RequestRefused("the review holds no object", hint="nothing can be judged")
         if (request.kind.group, request.kind.kind) == (GROUP, "DecisionService"):
             wish = wish_of(load_service(document), namespace=request.namespace)
-            return judge(wish, verify=self.verify, law=self.law, as_of=self.clock().date())
+            return self._judge_wish(wish)
         if (request.kind.group, request.kind.kind) == (GROUP, "PolicyPack"):
             return Judgement((Finding("valid", True, f"{read_pack(document).name} compiles, and its tests pass"),))
         if (request.kind.group, request.kind.kind) == ("", "Pod"):
@@ -92,10 +95,14 @@ class Gatekeeper:
             f"this webhook does not judge {request.kind.kind}", hint="mend the rules of the webhook configuration"
         )
 
+    def _judge_wish(self, wish: Wish) -> Judgement:
+        today = self.clock().date()
+        return judge(wish, verify=self.verify, law=self.law, as_of=today, regions=self.regions)
+
     def _judge_pod(self, pod: Mapping[str, Any], namespace: str) -> Judgement:
         wish, loaded = wish_of_pod(pod, namespace=namespace)
         strays = sorted(loaded - set(wish.releases))
-        judgement = judge(wish, verify=self.verify, law=self.law, as_of=self.clock().date())
+        judgement = self._judge_wish(wish)
         more = [
             Finding(
                 VERIFIED,

@@ -117,7 +117,13 @@ class Controller:
                 await self._api.delete(key, metadata["namespace"])
 
     def _judge(self, service: DecisionService) -> Judgement:
-        return judge(wish_of(service), verify=self._verify, law=self._law, as_of=self._clock().date())
+        return judge(
+            wish_of(service),
+            verify=self._verify,
+            law=self._law,
+            as_of=self._clock().date(),
+            regions=self._context.regions,
+        )
 
     async def _observe(
         self, service: DecisionService, desired: Iterable[Mapping[str, Any]], status: Mapping[str, Any]

@@ -19,6 +19,8 @@ from aboveboard.ids import sha256_digest
 from aboveboard.policy import GateVerdict, PolicyPack, built_in_packs, gate
 from aboveboard.policy.verdict import Verdict
 from aboveboard.release import VerifiedRelease
+from aboveboard.spec.load import parse_spec
+from aboveboard.spec.regions import Regions, residency_problems
 
 Verify = Callable[[str], VerifiedRelease]
 """Returns a release of which everything holds, or raises one of our errors."""
@@ -32,6 +34,7 @@ POLICY = "policy-passes-today"
 MODEL = "release-of-the-model"
 JURISDICTION = "jurisdiction-judged"
 RESIDENCY = "residency"
+FLOWS = "data-flow-allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +131,21 @@ class Law:
         return packs
 
 
-def judge(wish: Wish, *, verify: Verify, law: Law, as_of: date) -> Judgement:
-    """Return what holds and what does not. Never raises for what is asked about: an error is a refusal."""
+def judge(wish: Wish, *, verify: Verify, law: Law, as_of: date, regions: Regions | None = None) -> Judgement:
+    """Return what holds and what does not. Never raises for what is asked about: an error is a refusal.
+
+    With `regions` also whether the data of each release may flow to where it would run.
+    """
     if not wish.releases:
         return Judgement((Finding(VERIFIED, False, "no release is named"),))
-    return Judgement(tuple(f for digest in wish.releases for f in _judge_release(wish, digest, verify, law, as_of)))
+    return Judgement(
+        tuple(f for digest in wish.releases for f in _judge_release(wish, digest, verify, law, as_of, regions))
+    )
 
 
-def _judge_release(wish: Wish, digest: str, verify: Verify, law: Law, as_of: date) -> list[Finding]:
+def _judge_release(
+    wish: Wish, digest: str, verify: Verify, law: Law, as_of: date, regions: Regions | None
+) -> list[Finding]:
     short = digest[:19]
     try:
         release = verify(digest)
@@ -154,7 +164,27 @@ def _judge_release(wish: Wish, digest: str, verify: Verify, law: Law, as_of: dat
         _subset(JURISDICTION, "was judged under the law of", digest, wish.jurisdictions, document.jurisdictions),
         _subset(RESIDENCY, "may run in", digest, wish.regions, document.regions),
     ]
+    if regions is not None:
+        found.append(_flows(wish, digest, release, regions))
     return [*found, _policy(wish, digest, release, law, as_of)]
+
+
+def _flows(wish: Wish, digest: str, release: VerifiedRelease, regions: Regions) -> Finding:
+    """Judge the model as `aboveboard check --regions` does, but where and under whose law it would really run."""
+    short = digest[:19]
+    see = "regions.yaml; aboveboard check model.yaml --regions regions.yaml"
+    try:
+        model = parse_spec(release.files["model.yaml"].decode(), name=f"{short} model.yaml")
+    except (AboveboardError, UnicodeDecodeError, KeyError) as error:
+        return Finding(FLOWS, False, f"{short}: its model.yaml cannot be read: {error}", see)
+    asked = model.spec.model_copy(update={"regions": wish.regions, "jurisdictions": wish.jurisdictions})
+    problems = [problem.message for problem in residency_problems(model.model_copy(update={"spec": asked}), regions)]
+    home = model.spec.data.source.region
+    if home is not None and home not in {region.name for region in regions.spec.regions}:
+        problems.append(f"its data are in {home}, which is not in regions.yaml")
+    if problems:
+        return Finding(FLOWS, False, f"{short}: {'; '.join(problems)}", see)
+    return Finding(FLOWS, True, f"{short}: its data may flow to {', '.join(wish.regions)}")
 
 
 def _subset(rule: str, may: str, digest: str, wanted: Sequence[str], allowed: Sequence[str]) -> Finding:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from aboveboard.clock import timestamp
-from aboveboard.cluster.judgement import JURISDICTION, MODEL, POLICY, RESIDENCY, VERIFIED, Judgement
+from aboveboard.cluster.judgement import FLOWS, JURISDICTION, MODEL, POLICY, RESIDENCY, VERIFIED, Judgement
 
 _MESSAGE_LIMIT = 2000
 
@@ -28,7 +28,7 @@ def judged(judgement: Judgement) -> list[Condition]:
     return [
         _condition("ReleaseVerified", judgement, (VERIFIED, MODEL), "Verified", "NotVerified"),
         _condition("PolicyVerdict", judgement, (POLICY,), "Passed", "Refused"),
-        _condition("ResidencyHolds", judgement, (RESIDENCY, JURISDICTION), "Held", "Violated"),
+        _condition("ResidencyHolds", judgement, (RESIDENCY, JURISDICTION, FLOWS), "Held", "Violated"),
     ]
 
 

@@ -17,6 +17,7 @@ from aboveboard.cluster.judgement import POLICY, Judgement, Law, Select, judge
 from aboveboard.cluster.releases import ReleaseSource
 from aboveboard.errors import RequestRefused
 from aboveboard.policy import PolicyPack, load_packs
+from aboveboard.spec.regions import Regions, parse_regions
 from tests.cluster_cases import CONTEXT, document
 from tests.cluster_releases import release
 from tests.release_cases import Bank
@@ -25,7 +26,7 @@ from tests.release_cases import Bank
 class Case:
     """One bank, one approved release that passes, and somebody at the gate."""
 
-    def __init__(self, root: Path, *, select: Select | None = None) -> None:
+    def __init__(self, root: Path, *, select: Select | None = None, regions: Regions | None = None) -> None:
         self.bank = Bank(root)
         self.champion = release(self.bank)
         self.source = ReleaseSource(root / "releases", self.bank.keys.trust_file, fetch=None, clock=self.bank.time)
@@ -34,6 +35,7 @@ class Case:
             Law(load_packs, select=select),
             self.bank.time,
             {"eu-west": ("eu-west-1",), "eu-central": ("eu-c",)},
+            regions,
         )
 
     def service(self, **spec: Any) -> dict[str, Any]:
@@ -149,6 +151,53 @@ def test_a_region_it_may_not_run_in(case: Case) -> None:
     assert not allowed
     assert "residency" in message
     assert "not us-east" in message
+
+
+REGIONS = """\
+apiVersion: aboveboard.dev/v1alpha1
+kind: Regions
+spec:
+  regions:
+    - {name: eu-west, cloud: aws, zones: [a], jurisdictions: [eu]}
+    - {name: eu-central, cloud: aws, zones: [b], jurisdictions: [CENTRAL]}
+  flows: []
+"""
+RULE = "{name: out, from: [eu], to: [uk], effect: EFFECT, citation: GDPR art. 45}"
+
+
+def flowing(central: str = "eu", effect: str | None = None) -> Regions:
+    text = REGIONS.replace("CENTRAL", central)
+    if effect is not None:
+        text = text.replace("flows: []", f"flows: [{RULE.replace('EFFECT', effect)}]")
+    return parse_regions(text, name="regions.yaml")
+
+
+@pytest.mark.parametrize(
+    ("regions", "where", "said"),
+    [
+        (flowing(), ["eu-west", "eu-central"], None),
+        (flowing("uk"), ["eu-west"], None),
+        (flowing("us"), ["eu-west", "eu-central"], "no rule of eu lets data go to us"),
+        (flowing("uk", "deny"), ["eu-central"], "may not flow to eu-central: denied: GDPR art. 45"),
+        (flowing("uk", "allow"), ["eu-central"], "is under the law of uk, which does not judge this model"),
+        (
+            parse_regions(REGIONS.replace("CENTRAL", "eu").replace("eu-west", "eu-north"), name="r"),
+            ["eu-west"],
+            "no region",
+        ),
+    ],
+)
+def test_a_flow_of_data_that_no_rule_allows(
+    tmp_path: Path, regions: Regions, where: list[str], said: str | None
+) -> None:
+    case = Case(tmp_path, regions=regions)
+    allowed, message = case.ask(case.service(regions=where, jurisdictions=["eu", "us"]))
+    if said is None:
+        assert allowed, message
+    else:
+        assert not allowed
+        assert "data-flow-allowed" in message
+        assert said in message
 
 
 def test_another_model(case: Case) -> None:
