@@ -62,7 +62,7 @@ class Keeper:
         """Let the keeper publish what has come in, and wait until it has."""
         self._tell.close()
         if self._thread is not None:
-            self._thread.join(LAST_SECONDS)
+            self._thread.join(LAST_SECONDS + 1)
         self._told.close()
 
     def _watch(self) -> None:
@@ -76,7 +76,12 @@ class Keeper:
             ours.close()
             with theirs:
                 ended = wait([process.sentinel, self._told])
-            process.join()  # the line is closed: it publishes once more and ends
+            process.join(LAST_SECONDS)  # the line is closed: it publishes once more and ends
+            if process.is_alive():
+                # Its disk or database hangs. The interpreter would wait for it at the end, and the server not stop.
+                _log.error("the log keeper does not end, and is killed; the next server publishes what it leaves")
+                process.kill()
+                process.join()
             if self._told in ended:
                 return
             _log.error("the log keeper ended with %s and is started again in %.2f s", process.exitcode, pause)
