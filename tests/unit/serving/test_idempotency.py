@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from aboveboard.audit import Erased
 from aboveboard.clock import system_clock
 from aboveboard.errors import AboveboardError, Overloaded, RequestRefused, StorageFailed
-from aboveboard.serving.claims import Claims, KeyDigests
+from aboveboard.serving import claiming
+from aboveboard.serving.claims import Claim, Claims, KeyDigests
 from aboveboard.serving.idempotency import OnceEverywhere, OnceHere, Reply
 from aboveboard.serving.presence import FilePresence
 from aboveboard.serving.recorder import Unconfirmed
@@ -268,17 +270,12 @@ def test_after_the_journal_failed_the_log_is_asked_first(tmp_path: Path, was_wri
             one.holding[0]()
             assert isinstance(await first, StorageFailed)
             if was_written:  # the sync failed, and the bytes are there all the same
-                log.decided[next(iter(await ids(other)))] = "the first answer"
+                log.decided[(await find(other)).decision_id] = "the first answer"
             one.fails, one.hold = None, False
             answers = {await other.ask(), await one.ask()}
             assert answers == set(log.decided.values())
             assert len(answers) == 1
             assert (answers == {"the first answer"}) is was_written
-
-    async def ids(one: Worker) -> list[str]:
-        found = one.once._claims.find(DIGESTS.key("loans", "k"), system_clock())
-        assert found is not None
-        return [found.decision_id]
 
     run(body)
 
@@ -333,6 +330,48 @@ def test_a_slow_disk_is_owned_up_to_and_too_many_are_turned_away(tmp_path: Path)
             assert len(log.decided) == 10
             assert await one.ask("9") in log.decided.values()
             assert await one.ask("10") in log.decided.values()
+
+    run(body)
+
+
+def test_what_could_not_be_noted_is_noted_later(tmp_path: Path) -> None:
+    async def body() -> None:
+        log = Log()
+        async with worker(tmp_path, log) as one:
+            one.hold = True
+            first = one.ask()
+            await claimed(one)
+            with one.once._claims.database.writing() as connection:
+                connection.exec_driver_sql("ALTER TABLE claim RENAME TO away")
+            one.holding[0]()
+            answer = await first  # it is in the log: nobody waits for the mark
+            await asyncio.sleep(0.2)
+            with one.once._claims.database.writing() as connection:
+                connection.exec_driver_sql("ALTER TABLE away RENAME TO claim")
+            async with worker(tmp_path, log, deadline=3.0) as other:
+                assert await other.ask() == answer
+            assert (await find(one)).settled
+
+    run(body)
+
+
+async def find(one: Worker) -> Claim:
+    found = one.once._claims.find(DIGESTS.key("loans", "k"), system_clock())
+    assert found is not None
+    return found
+
+
+def test_what_has_expired_goes_by_and_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claiming, "_UPKEEP_SECONDS", 0.02)
+
+    async def body() -> None:
+        log = Log()
+        async with worker(tmp_path, log) as one:
+            old = Claim(b"k" * 16, b"b" * 16, "dec-1", "gone", settled=True, expires=1)
+            one.once._claims.claim([old], datetime.fromtimestamp(0, UTC))
+            async with asyncio.timeout(10):
+                while one.once._claims.find(old.key, datetime.fromtimestamp(0, UTC)) is not None:
+                    await asyncio.sleep(0.01)
 
     run(body)
 
