@@ -37,8 +37,8 @@ from aboveboard.spec.types import FeatureType, Monotonic
 MOST: Final = 3
 """How many ways are named."""
 MOST_CELLS: Final = 4_000_000
-"""Pairs of values that one search looks at: about a second's work. Beyond it, the pairs of features that promise
-least are left out."""
+"""Pairs of values that one search looks at: at most a few seconds' work. Beyond it, the pairs of features that
+promise least are left out."""
 _ROUNDING: Final = 1e-9
 """Log-odds within which sums over boxes and the model's own may differ; the model's own decides."""
 
@@ -283,9 +283,15 @@ class _Scores:
         """Return the margin for each pair of values, shape (n, m)."""
         broken = self._broken_by[first.feature] + self._broken_by[second.feature]
         reached = np.flatnonzero(self._broken == broken)
-        weighted = self._holds(first, reached) * self._boxes.values[reached, None]
-        values: NDArray[np.float64] = weighted.T @ self._holds(second, reached)
-        return self._boxes.start + values
+        by_first, by_second = self._holds(first, reached), self._holds(second, reached)
+        values = self._boxes.values[reached]
+        # Few boxes depend on both features; what the others add is a sum by row and one by column.
+        any_first, any_second = by_first.all(axis=1), by_second.all(axis=1)
+        both, only_second = ~any_first & ~any_second, any_first & ~any_second
+        margins: NDArray[np.float64] = (by_first[both] * values[both, None]).T @ by_second[both]
+        margins += (values[any_second] @ by_first[any_second])[:, None]
+        margins += values[only_second] @ by_second[only_second]
+        return self._boxes.start + margins
 
     def _holds(self, option: _Options, reached: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return 1 where a box takes a value, else 0: shape (boxes reached, n)."""

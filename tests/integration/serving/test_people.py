@@ -29,6 +29,8 @@ def test_a_declined_person_gets_a_notice(released: Released, home: Home) -> None
         document = notice.json()
         assert [r["code"] for r in document["principal_reasons"]] == [r["code"] for r in answer["reasons"]]
         assert document["would_have_changed_the_outcome"]
+        assert isinstance(document["recourse"], list)  # the example lets the latest payment be changed,
+        assert document["counter_offers"] is None  # and has no terms to negotiate
         page = client.get(path, headers={"accept": "text/html"})
         assert page.headers["content-type"].startswith("text/html")
         assert answer["decision_id"] in page.text
