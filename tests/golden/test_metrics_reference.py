@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from aboveboard.clock import system_clock
 from aboveboard.cluster import desired_objects, load_service
 from aboveboard.serving.cases import case_family
 from aboveboard.serving.metrics import Metrics
+from aboveboard.streaming.meters import CollectorMeters, RelayMeters
 from tests.cluster_cases import CONTEXT, PROMETHEUS, document
 from tests.golden.test_reference import compare
 
@@ -62,6 +65,16 @@ RECORDED = {
 }
 
 
+def streaming() -> list[tuple[Metric, tuple[str, ...]]]:
+    """Every family of relay and collector, each with its labels."""
+    registries = [CollectorRegistry(), CollectorRegistry()]
+    RelayMeters(registries[0], system_clock)
+    CollectorMeters(registries[1])
+    collectors = [collector for registry in registries for collector in registry._collector_to_names]
+    found = {family.name: (family, labels_of(one)) for one in collectors for family in one.collect()}
+    return list(found.values())
+
+
 def test_metrics(request: pytest.FixtureRequest) -> None:
     compare(request, "metrics.md", page())
 
@@ -71,7 +84,7 @@ def test_everything_recorded_is_explained() -> None:
 
 
 def test_names_follow_the_rules_of_prometheus() -> None:
-    for family in families():
+    for family in [*families(), *(family for family, _ in streaming())]:
         assert family.name.startswith("aboveboard_"), family.name
         assert not family.name.endswith(("_total", "_count", "_sum", "_bucket", "_milliseconds", "_ms")), family.name
         assert family.documentation.strip(), family.name
@@ -82,6 +95,11 @@ def page() -> str:
         f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} | "
         f"{', '.join(f'`{name}`' for name in labels_of(family))} | {one_line(family.documentation)} |"
         for family in families()
+    ]
+    streamed = [
+        f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} | "
+        f"{', '.join(f'`{name}`' for name in labels)} | {one_line(family.documentation)} |"
+        for family, labels in streaming()
     ]
     process = [f"| `{name}` | {about} |" for name, about in PROCESS.items()]
     recorded = [f"| `{name}` | {about} |" for name, about in RECORDED.items()]
@@ -112,6 +130,13 @@ def page() -> str:
             "| --- | --- |",
             *process,
             "",
+            "## Relay and collector",
+            "Of `aboveboard events relay` and `aboveboard events collect`, on `--metrics-port`.",
+            "",
+            "| name | type | labels | |",
+            "| --- | --- | --- | --- |",
+            *streamed,
+            "",
             "## Recorded series",
             "By the PrometheusRule of each decision service, with its `namespace` and `job` (the service's name).",
             "",
@@ -130,7 +155,7 @@ def page() -> str:
     )
 
 
-def labels_of(family: Metric) -> tuple[str, ...]:
+def labels_of(family: object) -> tuple[str, ...]:
     return tuple(getattr(family, "_labelnames", ()))
 
 
