@@ -16,6 +16,7 @@ from aboveboard.serving.http import refuse
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.requests import Batch, decode
 from aboveboard.serving.service import Answer, DecisionService
+from aboveboard.serving.untraced import UNTRACED
 
 
 class Deciding:
@@ -34,8 +35,7 @@ class Deciding:
         """Decide each request by itself; one that is refused has its problem in its place."""
         client = client_of(request, self._access, Role.DECIDE)
         batch = decode(await whole_body(request), Batch)
-        if (trace := request.scope.get(TRACE)) is not None:
-            trace.note(batch_size=len(batch.requests))
+        request.scope.get(TRACE, UNTRACED).note(batch_size=len(batch.requests))
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Answer | AboveboardError]] = []
         for body in batch.requests:

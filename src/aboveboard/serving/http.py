@@ -18,9 +18,10 @@ from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_hea
 from aboveboard.serving.refusals import TooLarge, UnsupportedMediaType
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.serving.service import Answer, DecisionService
+from aboveboard.serving.untraced import UNTRACED, Trace
 
 if TYPE_CHECKING:
-    from aboveboard.serving.tracing import RequestTrace, Tracing
+    from aboveboard.serving.tracing import Tracing
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -64,7 +65,7 @@ class DecisionEndpoint:
         if scope["type"] != "http" or scope["path"] != DECISIONS_PATH or scope["method"] != "POST":
             await self._rest(scope, receive, send)
             return
-        trace, status = None, 200
+        trace, status = UNTRACED, 200
         if self.tracing is not None:
             trace = self.tracing.begin(scope["headers"], DECIDE, scheme=scope["scheme"], server=scope["server"])
         try:
@@ -91,11 +92,9 @@ class DecisionEndpoint:
             status = problem.status
             await send_problem(send, problem)
         else:
-            if trace is not None:
-                trace.decided(answer)
+            trace.decided(answer)
             await respond(send, 200, JSON_TYPE, msgspec.json.encode(answer))
-        if trace is not None:
-            trace.end(status)
+        trace.end(status)
 
     def admit(self, headers: Headers) -> Client:
         """Return who asks, from the headers of a decision request.
@@ -124,24 +123,22 @@ class DecisionEndpoint:
         return self._date
 
 
-def refuse(error: AboveboardError, metrics: Metrics, trace: RequestTrace | None = None) -> ProblemDocument:
+def refuse(error: AboveboardError, metrics: Metrics, trace: Trace = UNTRACED) -> ProblemDocument:
     """Count a refusal and return what the client is told; what is our own fault is written down."""
     metrics.refuse(error.code)
     problem = problem_of(error)
-    if trace is not None:
-        trace.refused(problem.code)
+    trace.refused(problem.code)
     if problem.status >= 500:
-        _log.error("%s: %s", error.code, error.message, extra=trace.ids if trace is not None else None)
+        _log.error("%s: %s", error.code, error.message, extra=trace.ids)
     return problem
 
 
-def fault(metrics: Metrics, trace: RequestTrace | None = None) -> ProblemDocument:
+def fault(metrics: Metrics, trace: Trace = UNTRACED) -> ProblemDocument:
     """Write down the exception being handled, which nothing foresaw, and return what the client is told."""
     metrics.refuse("internal")
-    _log.exception("unforeseen fault", extra=trace.ids if trace is not None else None)
+    _log.exception("unforeseen fault", extra=trace.ids)
     problem = unexpected()
-    if trace is not None:
-        trace.refused(problem.code)
+    trace.refused(problem.code)
     return problem
 
 

@@ -9,7 +9,7 @@ order, flow control and draining stay uvicorn's.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -23,9 +23,7 @@ from aboveboard.serving.oip import BINARY_TYPE, JSON_LENGTH_HEADER, ErrorDocumen
 from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_headers
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.serving.service import Answer
-
-if TYPE_CHECKING:
-    from aboveboard.serving.tracing import RequestTrace
+from aboveboard.serving.untraced import UNTRACED, Trace
 
 _END = b"\r\n\r\n"
 _PATH = DECISIONS_PATH.encode()
@@ -96,7 +94,7 @@ class LaneCycle:
         self.disconnected = False
         self.response_complete = False
         self.message_event = _NO_EVENT
-        self.trace: RequestTrace | None = None
+        self.trace: Trace = UNTRACED
 
     @property
     def entry(self) -> Entry:
@@ -286,8 +284,7 @@ class LaneProtocol(HttpToolsProtocol):
             if isinstance(answer, AboveboardError):
                 self._refuse(cycle, answer)
             else:
-                if cycle.trace is not None:
-                    cycle.trace.decided(answer)
+                cycle.trace.decided(answer)
                 self._respond(cycle, _OK, _encode(answer))
 
         try:
@@ -297,8 +294,7 @@ class LaneProtocol(HttpToolsProtocol):
             else:
                 name, version = cycle.model.groups()
                 deployment = served(service.tracks, name.decode(), version.decode() if version else None)
-                if cycle.trace is not None:
-                    cycle.trace.note(model=deployment.name, release=deployment.digest)
+                cycle.trace.note(model=deployment.name, release=deployment.digest)
                 self._infer(cycle, infer(deployment, bytes(cycle.body)))
         except AboveboardError as error:
             self._refuse(cycle, error)
@@ -336,6 +332,5 @@ class LaneProtocol(HttpToolsProtocol):
             transport.write(b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, date, close, len(body), body))
             if not cycle.keep_alive:
                 transport.close()
-        if cycle.trace is not None:
-            cycle.trace.end(status)
+        cycle.trace.end(status)
         self.on_response_complete()

@@ -40,9 +40,10 @@ from aboveboard.serving.inference import (
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.serving.tracks import Tracks
+from aboveboard.serving.untraced import UNTRACED, Trace
 
 if TYPE_CHECKING:
-    from aboveboard.serving.tracing import RequestTrace, Tracing
+    from aboveboard.serving.tracing import Tracing
 
 CODE_METADATA: Final = "aboveboard-code"
 GRACE_SECONDS: Final = 5
@@ -127,13 +128,12 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Answer scores, and reasons where they are asked for."""
-        trace = None if self._tracing is None else self._tracing.begin(_metadata(context), INFER_CALL)
+        trace = UNTRACED if self._tracing is None else self._tracing.begin(_metadata(context), INFER_CALL)
 
         def answer() -> Any:
             self._access.client(_authorization(context)).require(Role.DECIDE)
             deployment = self._model(request.model_name, request.model_version)
-            if trace is not None:
-                trace.note(model=deployment.name, release=deployment.digest)
+            trace.note(model=deployment.name, release=deployment.digest)
             return infer(deployment, request)
 
         return await self._answered(context, answer, trace)
@@ -141,7 +141,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
     def _model(self, name: str, version: str) -> Deployment:
         return served(self._tracks(), name, version or None)
 
-    async def _answered(self, context: Any, answer: Callable[[], T], trace: RequestTrace | None = None) -> T:
+    async def _answered(self, context: Any, answer: Callable[[], T], trace: Trace = UNTRACED) -> T:
         try:
             answered = answer()
         except AboveboardError as error:
@@ -149,12 +149,10 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
         except Exception:  # noqa: BLE001  the edge: a client never sees a stack trace
             problem = fault(self._metrics, trace)
         else:
-            if trace is not None:
-                trace.end(grpc.StatusCode.OK.name)
+            trace.end(grpc.StatusCode.OK.name)
             return answered
         status = _STATUS.get(HTTPStatus(problem.status), grpc.StatusCode.INTERNAL)
-        if trace is not None:
-            trace.end(status.name)
+        trace.end(status.name)
         await context.abort(status, problem.detail, ((CODE_METADATA, problem.code),))
         raise AssertionError("abort returns")
 

@@ -13,6 +13,7 @@ from aboveboard.serving.entries import TRACE
 from aboveboard.serving.exchange import client_of, json_response, whole_body
 from aboveboard.serving.inference import served
 from aboveboard.serving.metrics import Metrics
+from aboveboard.serving.untraced import UNTRACED
 
 
 class InferenceRest:
@@ -58,8 +59,7 @@ class InferenceRest:
         # Triton's client declares no type at all, and binary data are whatever their client calls them.
         body = await whole_body(request, json=kind is not None and declared is None)
         deployment = self._model(request)
-        if (trace := request.scope.get(TRACE)) is not None:
-            trace.note(model=deployment.name, release=deployment.digest)
+        request.scope.get(TRACE, UNTRACED).note(model=deployment.name, release=deployment.digest)
         answer = oip.infer(deployment, body, declared.encode() if declared is not None else None)
         if answer.json_length is None:
             return Response(answer.body, media_type="application/json")

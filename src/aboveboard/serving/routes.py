@@ -37,6 +37,7 @@ from aboveboard.serving.reviews import Reviews
 from aboveboard.serving.service import DecisionService
 from aboveboard.serving.shared_work import SharedWork
 from aboveboard.serving.terms import Terms
+from aboveboard.serving.untraced import UNTRACED
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 
@@ -135,7 +136,7 @@ class Routes:
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, AboveboardError)  # noqa: S101  Starlette's signature is wider than its dispatch
-        problem = refuse(error, self._metrics, request.scope.get(TRACE))
+        problem = refuse(error, self._metrics, request.scope.get(TRACE, UNTRACED))
         if request.url.path.startswith("/v2"):
             return json_response(
                 oip.ErrorDocument(problem.detail), status=problem.status, headers=extra_headers(problem)
@@ -151,5 +152,5 @@ class Routes:
         return await self._refused(request, NotFound("no such path", hint="see /openapi.json"))
 
     async def _unexpected(self, request: Request, error: Exception) -> Response:
-        problem = fault(self._metrics, request.scope.get(TRACE))
+        problem = fault(self._metrics, request.scope.get(TRACE, UNTRACED))
         return json_response(problem, status=500, media_type=CONTENT_TYPE)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -20,9 +19,7 @@ from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.recorder import Unconfirmed
 from aboveboard.serving.requests import DecisionRequest, parse_decision
 from aboveboard.serving.tracks import SHADOW, Tracks
-
-if TYPE_CHECKING:
-    from aboveboard.serving.tracing import RequestTrace
+from aboveboard.serving.untraced import UNTRACED, Trace
 
 DEFAULT_LOCALE: Final = "en"
 
@@ -85,9 +82,7 @@ class DecisionService:
         self._once = once
         self._second: tuple[int, str] = (-1, "")
 
-    def decide(
-        self, body: bytes, reply: Reply[Answer], *, client: str = "", trace: RequestTrace | None = None
-    ) -> None:
+    def decide(self, body: bytes, reply: Reply[Answer], *, client: str = "", trace: Trace = UNTRACED) -> None:
         """Decide the request in `body` of `client`; call `reply` once with the answer when its record is durable.
 
         `reply` gets an error instead when the journal failed: then nothing was decided for the client. Raises
@@ -95,16 +90,14 @@ class DecisionService:
         learns when each stage began.
         """
         started = self._timer()
-        if trace is not None:
-            trace.enter("parse", started)
+        trace.enter("parse", started)
         self._journal.admit()
         request = parse_decision(body)
         if request.idempotency_key is None:
             self._decide(request, reply, started, trace)
             return
 
-        if trace is not None:
-            trace.enter("idempotency")
+        trace.enter("idempotency")
 
         def decide_as(decision_id: str, settle: Reply[Answer]) -> None:
             self._decide(request, settle, started, trace, decision_id)
@@ -117,29 +110,23 @@ class DecisionService:
         request: DecisionRequest,
         reply: Reply[Answer],
         started: float,
-        trace: RequestTrace | None,
+        trace: Trace,
         decision_id: str | None = None,
     ) -> None:
         timer, metrics, tracks = self._timer, self._metrics, self.tracks
-        if trace is not None:
-            trace.enter("route")
+        trace.enter("route")
         subject = subject_token(self._token_key, request.subject)
         track, deployment = tracks.choose(subject)
-        if trace is not None:
-            trace.enter("contract")
+        trace.enter("contract")
         jurisdiction = deployment.jurisdiction(request.jurisdiction)
         groups = deployment.grouping.groups_of(request.cohort)
         row = deployment.model.encoding.encode(request.features)
         read = timer()
         locale = request.locale or DEFAULT_LOCALE
-        explaining = None
-        if trace is not None:
-            trace.enter("score", read)
-            explaining = partial(trace.enter, "reasons")
-        decision = decide(deployment.model, row, locale=locale, explaining=explaining)
+        trace.enter("score", read)
+        decision = decide(deployment.model, row, locale=locale, explaining=trace.explaining)
         decided = timer()
-        if trace is not None:
-            trace.enter("journal", decided)
+        trace.enter("journal", decided)
         moment = self._clock()
         decision_id = decision_id or new_id("dec", moment)
         counts = metrics.of_release(deployment.name, deployment.digest, track, deployment.model.encoding)
@@ -156,8 +143,7 @@ class DecisionService:
             counts.looked_like(row)
             durable = timer()
             metrics.timed(started, read, decided, durable)
-            if trace is not None:
-                trace.leave(durable)
+            trace.leave(durable)
             reply(
                 Answer(
                     decision_id,
@@ -193,20 +179,18 @@ class DecisionService:
         )
         for shadow in tracks.shadows:
             # The disk is busy with the decision meanwhile; nobody is answered from here, so nothing is recorded.
-            began = timer() if trace is not None else 0.0
+            began = timer()
             try:
                 shadowed = shadow.model.encoding.encode(request.features)
                 score = float(shadow.model.score(shadowed[None, :])[0])
             except AboveboardError as error:  # its contract may be another
                 metrics.refuse_shadow(shadow.digest, error.code)
-                if trace is not None:
-                    trace.beside(SHADOW, began, error=error.code, release=shadow.digest)
+                trace.beside(SHADOW, began, error=error.code, release=shadow.digest)
                 continue
             outcome = shadow.model.outcome(score)
             metrics.of_release(shadow.name, shadow.digest, SHADOW).decided(outcome, score, shadow.attributes, groups)
             metrics.compare(shadow.digest, decision.outcome, outcome)
-            if trace is not None:
-                trace.beside(SHADOW, began, release=shadow.digest, outcome=outcome)
+            trace.beside(SHADOW, began, release=shadow.digest, outcome=outcome)
 
     def _timestamp(self, moment: datetime) -> str:
         """Return what `clock.timestamp` does; the part before the milliseconds is written once a second."""

@@ -35,7 +35,7 @@ class TracedRoutes:
             scheme=scope.get("scheme", ""),
             server=scope.get("server"),
         )
-        if trace is None:
+        if not trace.sampled:
             await self._routes(scope, receive, send)
             return
         for route in self._routes.routes:

@@ -18,6 +18,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opentelemetry.context import Context
@@ -36,6 +37,7 @@ from aboveboard import __version__
 from aboveboard.clock import Clock
 from aboveboard.errors import Misuse
 from aboveboard.serving.entries import Entry
+from aboveboard.serving.untraced import UNTRACED, Fact, Trace
 
 if TYPE_CHECKING:
     from aboveboard.serving.service import Answer
@@ -118,8 +120,8 @@ class Tracing:
         *,
         scheme: str | None = None,
         server: tuple[str, int | None] | None = None,
-    ) -> RequestTrace | None:
-        """Return the trace of a request that begins now, or None where it is not sampled.
+    ) -> Trace:
+        """Return the trace of a request that begins now, `UNTRACED` where it is not sampled.
 
         `headers` have lower-case names; `server` is the address and port it came in at.
         """
@@ -132,19 +134,19 @@ class Tracing:
         context = _NOWHERE
         if parent is not None:
             if self._heeds_caller and _UNSAMPLED.fullmatch(parent) is not None:
-                return None
+                return UNTRACED
             carrier = {"traceparent": [parent.decode("latin-1")]}
             if states is not None:
                 carrier["tracestate"] = [state.decode("latin-1") for state in states]
             context = _W3C.extract(carrier, _NOWHERE)
         elif not self._samples(entry):
-            return None
+            return UNTRACED
         began, moment = self._timer(), (self._clock() - _EPOCH) // _MICROSECOND * 1_000
         span = self._tracer.start_span(
             entry.name, context, SpanKind.SERVER, attributes=entry.attributes, start_time=moment
         )
         if not span.is_recording():
-            return None
+            return UNTRACED
         facts: dict[str, AttributeValue] = {}
         if scheme is not None:
             facts["url.scheme"] = scheme
@@ -200,7 +202,7 @@ class _Stage(NamedTuple):
     attributes: Mapping[str, AttributeValue]
 
 
-class RequestTrace:
+class RequestTrace(Trace):
     """One traced request: moments and facts on its way, spans once it is answered.
 
     Moments are those of the timer the trace began with. After `end`, nothing is taken any more.
@@ -228,11 +230,18 @@ class RequestTrace:
         self._error = ""
         self._ended = False
 
+    sampled = True
+
     @property
     def ids(self) -> dict[str, str]:
         """Return the ids that lead from a log line to this trace, by the names OpenTelemetry has for them there."""
         context = self._span.get_span_context()
         return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+
+    @property
+    def explaining(self) -> Callable[[], None]:
+        """Return what begins the stage `reasons`."""
+        return partial(self.enter, "reasons")
 
     def enter(self, stage: str, at: float | None = None) -> None:
         """Begin a stage, which ends the one before it."""
@@ -246,12 +255,12 @@ class RequestTrace:
             self._stages.append(_Stage(self._open, self._since, self._timer() if at is None else at, {}))
             self._open = ""
 
-    def beside(self, name: str, began: float, *, error: str = "", **facts: AttributeValue) -> None:
+    def beside(self, name: str, began: float, *, error: str = "", **facts: Fact) -> None:
         """Note what was done beside the stages, from `began` until now, and the code of what went wrong in it."""
         named = {f"aboveboard.{fact}": value for fact, value in facts.items()}
         self._stages.append(_Stage(name, began, self._timer(), {**named, "error.type": error} if error else named))
 
-    def note(self, **facts: AttributeValue) -> None:
+    def note(self, **facts: Fact) -> None:
         """Note facts about the request as a whole, as attributes that begin with `aboveboard.`."""
         self._facts |= {f"aboveboard.{fact}": value for fact, value in facts.items()}
 

@@ -25,6 +25,7 @@ from aboveboard.audit import Acknowledgement
 from aboveboard.serving.entries import DECIDE, INFER_CALL
 from aboveboard.serving.service import Answer, StatedReason
 from aboveboard.serving.tracing import RequestTrace, Tracing, is_failure
+from aboveboard.serving.untraced import Trace
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NOON_NS = int(NOON.timestamp()) * 10**9
@@ -56,12 +57,12 @@ class Bench:
             sampler=sampler,
         )
 
-    def begin(self, *headers: tuple[bytes, bytes]) -> RequestTrace | None:
+    def begin(self, *headers: tuple[bytes, bytes]) -> Trace:
         return self.tracing.begin(headers, DECIDE)
 
     def begun(self, *headers: tuple[bytes, bytes]) -> RequestTrace:
         trace = self.begin(*headers)
-        assert trace is not None
+        assert isinstance(trace, RequestTrace)
         return trace
 
     def spans(self) -> dict[str, ReadableSpan]:
@@ -162,7 +163,7 @@ def test_the_caller_s_trace_is_continued_with_its_state(bench: Bench) -> None:
 def test_the_sampler_decides_and_by_default_heeds_the_caller(
     sampler: Sampler, headers: list[tuple[bytes, bytes]], traced: bool
 ) -> None:
-    assert (Bench(sampler).begin(*headers) is not None) is traced
+    assert Bench(sampler).begin(*headers).sampled is traced
 
 
 @pytest.mark.parametrize("sampler", [ParentBasedTraceIdRatio(0.25), TraceIdRatioBased(0.25)])
@@ -173,7 +174,7 @@ def test_a_share_of_traces_is_kept_by_their_ids(sampler: Sampler, began_elsewher
     for _ in range(2_000):
         parent = (b"traceparent", f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01".encode())
         trace = bench.begin(*[parent] if began_elsewhere else [])
-        if trace is not None:
+        if trace.sampled:
             kept.append(trace.ids["trace_id"])
             trace.end(200)
     assert len(set(kept)) == len(kept)
@@ -189,7 +190,7 @@ def test_a_request_that_was_not_kept_says_nothing_about_the_next() -> None:
     for _ in range(2_000):
         bench.begin()
         trace = bench.begin((b"traceparent", b"not valid"))
-        if trace is not None:
+        if trace.sampled:
             ids.append(trace.ids["trace_id"])
     assert 400 < len(ids) < 600
     assert len(set(ids)) == len(ids)
@@ -281,7 +282,7 @@ def test_nothing_is_added_once_the_request_is_answered(bench: Bench) -> None:
 def test_a_call_is_named_and_judged_as_grpc_has_it(bench: Bench) -> None:
     for status in ("OK", "INVALID_ARGUMENT", "INTERNAL"):
         trace = bench.tracing.begin([], INFER_CALL)
-        assert trace is not None
+        assert trace.sampled
         trace.end(status)
         span = bench.spans().popitem()[1]
         assert attributes(span)["rpc.response.status_code"] == status
@@ -292,7 +293,7 @@ def test_a_call_is_named_and_judged_as_grpc_has_it(bench: Bench) -> None:
 
 def test_the_address_is_that_of_the_server(bench: Bench) -> None:
     trace = bench.tracing.begin([(b"host", b"jane.doe"), SAMPLED], DECIDE, scheme="https", server=("10.0.0.7", 8080))
-    assert trace is not None
+    assert trace.sampled
     trace.end(200)
     named = attributes(bench.spans()["POST /v1/decisions"])
     assert (named["url.scheme"], named["server.address"], named["server.port"]) == ("https", "10.0.0.7", 8080)
