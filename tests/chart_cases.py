@@ -66,6 +66,7 @@ def value_sets() -> dict[str, dict[str, Any]]:
         "no-network-policies": merged(production, {"networkPolicies": {"enabled": False}}),
         "production": production,
         "production-with-service": merged(production, example("decision-service")),
+        "production-with-one-log": merged(production, example("one-log"), {"postgresql": {"enabled": True}}),
         "service-with-gateway": merged(
             off,
             example("decision-service"),

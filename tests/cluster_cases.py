@@ -112,6 +112,32 @@ CASES: Mapping[str, tuple[dict[str, Any], ReconcileContext]] = {
         ),
         CONTEXT,
     ),
+    "one-log": (
+        document(
+            log={
+                "databaseSecret": "log-database",
+                "keysSecret": "log-keys",
+                "kek": "awskms:alias/aboveboard",
+                "tiles": "s3://bank-log/loans?region=eu-west-1",
+                "credentialsSecret": "log-credentials",
+            },
+            journal={"mode": "ephemeral", "size": "1Gi"},
+            network={
+                "destinations": [
+                    {"name": "database", "namespace": "aboveboard-system", "port": 5432},
+                    {"name": "object-store", "cidr": "10.30.0.0/16", "port": 443},
+                ]
+            },
+            integrations={
+                "tracing": {
+                    "endpoint": "http://collector.observability:4318",
+                    "namespace": "observability",
+                    "podLabels": {"app.kubernetes.io/name": "collector"},
+                }
+            },
+        ),
+        CONTEXT,
+    ),
     "image-volume": (
         document(
             releases={"champion": CHAMPION, "challenger": {"release": CHALLENGER, "weight": 5}},

@@ -74,6 +74,8 @@ def network_policies(
         {"to": [_namespace(context.dns_namespace, {"k8s-app": "kube-dns"})], "ports": dns_port},
         *(_destination(destination) for destination in service.spec.network.destinations),
     ]
+    if (tracing := service.spec.integrations.tracing) is not None:
+        egress.append(_destination(tracing.destination))
     if service.spec.integrations.istio is not None:
         istiod = [{"protocol": "TCP", "port": port} for port in _ISTIO_PORTS]
         egress.append({"to": [_namespace(_ISTIO_NAMESPACE, {"app": "istiod"})], "ports": istiod})

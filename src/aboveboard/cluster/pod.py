@@ -37,6 +37,9 @@ _SECRET_MODE = 0o440
 """What a Secret's files get: they belong to root, and the pod reads them as their group (fsGroup).
 
 Were it 0400, the kubelet would add the group's bit all the same."""
+_DATABASE = "/etc/aboveboard/database"
+_LOG_KEYS = "/etc/aboveboard/log-keys"
+_CREDENTIALS = "/etc/aboveboard/credentials"
 _RELEASES = "/var/lib/releases"
 """Below it, a folder for each release that is an image volume."""
 _CONTAINER_SECURITY = {
@@ -54,6 +57,38 @@ def settings(service: DecisionService) -> dict[str, str]:
     return {
         "ABOVEBOARD_ACTOR": f"system:serviceaccount:{name.namespace}:{name.name}",
         "ABOVEBOARD_HOME": HOME,
+        **_log_settings(service),
+        **_tracing_settings(service),
+    }
+
+
+def _log_settings(service: DecisionService) -> dict[str, str]:
+    """Say where the log is; what is secret about it is in the files that are named."""
+    log = service.spec.log
+    if log is None:
+        return {}
+    found = {"ABOVEBOARD_LOG_DATABASE": f"file:{_DATABASE}/uri", "ABOVEBOARD_LOG_KEYS": _LOG_KEYS}
+    if log.tiles is not None:
+        found["ABOVEBOARD_LOG_TILES"] = log.tiles
+    if log.kek is not None:
+        found["ABOVEBOARD_LOG_KEK"] = log.kek
+    if log.credentials_secret is not None:
+        found["AWS_SHARED_CREDENTIALS_FILE"] = f"{_CREDENTIALS}/credentials"
+    return found
+
+
+def _tracing_settings(service: DecisionService) -> dict[str, str]:
+    """Say where traces go, in the standard variables of OpenTelemetry."""
+    tracing, name = service.spec.integrations.tracing, service.metadata
+    if tracing is None:
+        return {}
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": tracing.endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_RESOURCE_ATTRIBUTES": f"service.namespace={name.namespace}",
+        "OTEL_SERVICE_NAME": name.name,
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": f"{tracing.sample:g}",
     }
 
 
@@ -188,7 +223,7 @@ def _server(service: DecisionService, context: ReconcileContext) -> dict[str, An
         "--host=0.0.0.0",
         f"--port={PORT}",
         f"--clients={_CLIENTS}/clients.json",
-        f"--origin={context.origin}/$(POD_NAME)",
+        f"--origin={_origin(service, context)}",
     ]
     if service.spec.rollout.form is RolloutForm.IN_PROCESS and releases.challenger is not None:
         arguments += [f"--challenger={releases.challenger.release}", f"--weight={releases.challenger.weight}"]
@@ -216,8 +251,20 @@ def _server(service: DecisionService, context: ReconcileContext) -> dict[str, An
             _home_mount(service),
             {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108  a volume of the pod's own
             {"name": "clients", "mountPath": _CLIENTS, "readOnly": True},
+            *(
+                {"name": volume["name"], "mountPath": path, "readOnly": True}
+                for path, volume in _log_volumes(service)
+            ),
         ],
     }
+
+
+def _origin(service: DecisionService, context: ReconcileContext) -> str:
+    """Return the log's name: a log is one history, so that a pod with one of its own has a name of its own."""
+    log = service.spec.log
+    if log is None:
+        return f"{context.origin}/$(POD_NAME)"
+    return log.origin or f"{context.origin}/{service.metadata.name}"
 
 
 def _probe(path: str, period: int) -> dict[str, Any]:
@@ -238,6 +285,34 @@ def _home_mount(service: DecisionService) -> dict[str, Any]:
     if service.spec.journal.mode == "shared":
         mount["subPathExpr"] = f"{service.metadata.name}/$(POD_NAME)"
     return mount
+
+
+def _log_volumes(service: DecisionService) -> list[tuple[str, dict[str, Any]]]:
+    """Return the Secrets that the log needs, each with where it is mounted."""
+    log = service.spec.log
+    if log is None:
+        return []
+    wanted = [
+        ("log-database", log.database_secret, _DATABASE, [{"key": "uri", "path": "uri"}]),
+        ("log-keys", log.keys_secret, _LOG_KEYS, None),
+    ]
+    if log.credentials_secret is not None:
+        items = [{"key": "credentials", "path": "credentials"}]
+        wanted.append(("log-credentials", log.credentials_secret, _CREDENTIALS, items))
+    return [
+        (
+            path,
+            {
+                "name": name,
+                "secret": {
+                    "secretName": secret,
+                    "defaultMode": _SECRET_MODE,
+                    **({"items": items} if items is not None else {}),
+                },
+            },
+        )
+        for name, secret, path, items in wanted
+    ]
 
 
 def _release_images(service: DecisionService, context: ReconcileContext) -> list[dict[str, Any]]:
@@ -261,6 +336,7 @@ def _volumes(service: DecisionService, context: ReconcileContext) -> list[dict[s
         {"name": "subject-key", "secret": {"secretName": access.subject_key_secret, "defaultMode": _SECRET_MODE}},
         {"name": "clients", "secret": {"secretName": access.clients_secret, "defaultMode": _SECRET_MODE}},
         *_release_images(service, context),
+        *(volume for _, volume in _log_volumes(service)),
     ]
     if context.registry_secret is not None:
         items = [{"key": ".dockerconfigjson", "path": "config.json"}]

@@ -121,6 +121,57 @@ class ArgoRollouts(Strict):
     """How often the verdict metric is read."""
 
 
+class Tracing(Strict):
+    """Traces of the decision path, by OpenTelemetry: OTLP over HTTP to a collector."""
+
+    endpoint: Annotated[
+        str, Field(pattern=r"^https?://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?:[0-9]{1,5}(/[^ ]*)?$", max_length=512)
+    ]
+    """With its port, e.g. `http://collector.observability:4318`."""
+    namespace: Label | None = None
+    """Where the collector runs: pods may reach it there, and nowhere else."""
+    pod_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=8)] = {}
+    cidr: Cidr | None = None
+    """Where it is, when not in this cluster."""
+    sample: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """The share of requests that are traced where the caller did not say. A trace has no personal data in it."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if (self.cidr is None) == (self.namespace is None):
+            raise ValueError("name either the collector's namespace or its cidr")
+        return self
+
+    @property
+    def destination(self) -> Destination:
+        """Return what the network must let through."""
+        port = int(self.endpoint.split("://", 1)[1].split("/", 1)[0].rpartition(":")[2])
+        place = {"cidr": self.cidr, "namespace": self.namespace, "pod_labels": self.pod_labels}
+        return Destination.model_validate({"name": "traces", "port": port, **place}, by_alias=False, by_name=True)
+
+
+class Log(Strict):
+    """Where the audit log is when it is not a volume of each pod: one log for every pod, in PostgreSQL.
+
+    Name the database, the object store and the key service among `network.destinations`, too.
+    """
+
+    database_secret: ObjectName
+    """Key `uri`: the URL of a PostgreSQL database, as CloudNativePG writes it into `<cluster>-app`."""
+    keys_secret: ObjectName
+    """Keys `audit-log.key` and, without `kek`, `audit-kek.key`: the log's own, the same for every pod."""
+    kek: Annotated[str, Field(pattern=r"^(awskms|vault):[A-Za-z0-9:/_.-]{1,512}$", max_length=520)] | None = None
+    """A key service's key that encrypts the keys of people."""
+    tiles: (
+        Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^ ]*)?$", max_length=1024)] | None
+    ) = None
+    """Where the log is published, e.g. `s3://bucket/prefix?region=eu-west-1`. By default in the database."""
+    credentials_secret: ObjectName | None = None
+    """Key `credentials`: an AWS credentials file for S3 and KMS. Without it the identity of the pod counts."""
+    origin: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./_-]{0,254}$")] | None = None
+    """The log's name on its checkpoints. By default the installation's and the service's."""
+
+
 class Integrations(Strict):
     """Which other systems this cluster has. Nothing is assumed: without any, plain Kubernetes objects are made."""
 
@@ -130,3 +181,4 @@ class Integrations(Strict):
     keda: Keda | None = None
     vertical_pod_autoscaler: VerticalPodAutoscaler | None = None
     argo_rollouts: ArgoRollouts | None = None
+    tracing: Tracing | None = None

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aboveboard.cluster.placement import Journal, Placement, Resources, Scaling
-from aboveboard.cluster.surroundings import Access, Integrations, Network
+from aboveboard.cluster.surroundings import Access, Integrations, Log, Network
 from aboveboard.errors import Problem, SpecInvalid
 from aboveboard.policy.pack import Manifest
 from aboveboard.policy.rehearsal import PackTest
@@ -127,6 +127,8 @@ class DecisionServiceSpec(Strict):
     objectives: Objectives = Objectives()
     resources: Resources = Resources()
     journal: Journal = Journal()
+    log: Log | None = None
+    """One audit log for every pod. Without it each pod keeps one of its own, on its journal's volume."""
     placement: Placement = Placement()
     release_volume: Literal["init", "image"] = "init"
     """How releases come to a pod: `init` fetches them from the registry at each start; `image` has the kubelet pull

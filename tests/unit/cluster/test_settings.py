@@ -1,0 +1,100 @@
+"""What a pod is told of the log and of traces is what the server reads; nothing of it is secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aboveboard.cluster import desired_objects, load_service
+from aboveboard.errors import SpecInvalid
+from aboveboard.serving.telemetry import traces_asked
+from aboveboard.settings import LogSettings
+from tests.cluster_cases import CASES, document
+
+
+def made(case: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the settings and the pod of a service."""
+    item, context = CASES[case]
+    objects = desired_objects(load_service(item), context)
+    [settings] = [each["data"] for each in objects if each["kind"] == "ConfigMap"]
+    [pod] = [each["spec"]["template"]["spec"] for each in objects if each["kind"] in ("Deployment", "StatefulSet")]
+    return settings, pod
+
+
+def test_the_server_finds_its_log_where_the_pod_mounts_it() -> None:
+    settings, pod = made("one-log")
+    log = LogSettings.from_environment(settings)
+    [server] = pod["containers"]
+    mounts = {mount["mountPath"]: mount for mount in server["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+
+    def secret(path: str) -> dict[str, Any]:
+        mount = mounts[path]
+        assert mount["readOnly"] is True
+        found: dict[str, Any] = volumes[mount["name"]]["secret"]
+        return found
+
+    assert log.database is not None
+    assert log.keys is not None
+    file = Path(log.database.removeprefix("file:"))
+    assert secret(str(file.parent))["secretName"] == "log-database"
+    assert [item["path"] for item in secret(str(file.parent))["items"]] == [file.name]
+    assert secret(str(log.keys))["secretName"] == "log-keys"
+    assert log.tiles == "s3://bank-log/loans?region=eu-west-1"
+    assert log.kek == "awskms:alias/aboveboard"
+    credentials = Path(settings["AWS_SHARED_CREDENTIALS_FILE"])
+    assert secret(str(credentials.parent))["secretName"] == "log-credentials"
+
+
+def test_one_log_has_one_name_and_a_pods_own_log_the_pods() -> None:
+    def origin(case: str) -> str:
+        [found] = [each for each in made(case)[1]["containers"][0]["args"] if each.startswith("--origin=")]
+        return str(found)
+
+    assert origin("one-log") == "--origin=aboveboard.local/log/loans"
+    assert origin("plain") == "--origin=aboveboard.local/log/$(POD_NAME)"
+
+
+def test_without_a_log_or_traces_nothing_is_said_of_them() -> None:
+    settings, _ = made("plain")
+    assert LogSettings.from_environment(settings) == LogSettings()
+    assert not traces_asked(settings)
+
+
+def test_traces_are_asked_for_in_words_the_server_takes_and_the_network_lets_them_out() -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    settings, _ = made("one-log")
+    assert traces_asked(settings)
+    assert settings["OTEL_SERVICE_NAME"] == "loans"
+    item, context = CASES["one-log"]
+    [egress] = [
+        each["spec"]["egress"]
+        for each in desired_objects(load_service(item), context)
+        if each["kind"] == "NetworkPolicy" and "egress" in each["spec"]
+    ]
+    [collector] = [rule for rule in egress if rule["ports"] == [{"protocol": "TCP", "port": 4318}]]
+    [peer] = collector["to"]
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "observability"}
+    assert peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "collector"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"integrations": {"tracing": {"endpoint": "http://c:4318"}}}, "namespace or its cidr"),
+        ({"integrations": {"tracing": {"endpoint": "http://c", "namespace": "o"}}}, "pattern"),
+        ({"integrations": {"tracing": {"endpoint": "grpc://c:4317", "namespace": "o"}}}, "pattern"),
+        ({"log": {"databaseSecret": "d"}}, "required"),
+        ({"log": {"databaseSecret": "d", "keysSecret": "k", "kek": "file:/tmp/kek"}}, "pattern"),
+        ({"log": {"databaseSecret": "d", "keysSecret": "k", "tiles": "file:/tmp"}}, "pattern"),
+        ({"log": {"database": "postgresql://u:secret@h/d", "keysSecret": "k"}}, "database"),
+    ],
+)
+def test_what_cannot_work_is_refused(changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecInvalid) as caught:
+        load_service(document(**changed))
+    assert says in str([problem.message for problem in caught.value.problems]) + str(
+        [problem.path for problem in caught.value.problems]
+    )
