@@ -53,7 +53,10 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(shell: Shell) -> Demo:
-    return Demo(shell)
+    with pytest.MonkeyPatch.context() as environment:
+        # Where an installation keeps its log, the demo must write nothing.
+        environment.setenv("ABOVEBOARD_LOG_DATABASE", "postgresql://nobody@/none?host=/nonexistent")
+        return Demo(shell)
 
 
 @pytest.fixture(scope="module")

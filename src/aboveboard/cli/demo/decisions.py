@@ -73,12 +73,14 @@ class DecisionServer:
     def _start(self, port: int) -> tuple[str, str]:
         """Start on a port; return the URL once it is ready, or an empty one and what was said instead."""
         command = [sys.executable, "-m", "aboveboard", "--home", str(self._scene.home.root), "--actor", AUTHOR]
+        # The demo's log is in the demo's home, wherever the log of real decisions may be.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ABOVEBOARD_LOG_")}
         self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             [*command, "serve", self._release, "--port", str(port)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**inherited, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
         lines: queue.Queue[str | None] = queue.Queue()
