@@ -34,16 +34,16 @@ bench: $(VENV)/.dev  ## measure what the documents claim
 	$(BIN)/python -m bench $(ARGS)
 
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-IMAGE_EXTRAS = --extra cluster --extra postgres --extra aws --extra vault --extra grpc --extra kafka
+IMAGE_EXTRAS = --extra cluster --extra postgres --extra aws --extra vault --extra grpc --extra kafka --extra otel
 lock:  ## resolve the dependencies anew into requirements/ (needs uv)
 	$(UV_COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(UV_COMPILE) pyproject.toml --all-extras requirements/build.in -c requirements/runtime.txt -o requirements/dev.txt
 	$(UV_COMPILE) requirements/kserve.in -o requirements/kserve.txt
+	$(UV_COMPILE) pyproject.toml $(IMAGE_EXTRAS) requirements/build.in -c requirements/runtime.txt -o requirements/image.txt
 
 PROTO := src/aboveboard/serving/grpc/open_inference.proto
 proto: $(VENV)/.dev  ## make the gRPC messages anew from their .proto
 	$(BIN)/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src --grpc_python_out=src $(PROTO)
-	$(UV_COMPILE) pyproject.toml $(IMAGE_EXTRAS) requirements/build.in -c requirements/runtime.txt -o requirements/image.txt
 
 clean:  ## remove what was built and installed
 	rm -rf $(VENV) build dist src/*.egg-info src/aboveboard/models/*.so

@@ -223,7 +223,7 @@ def _server(service: DecisionService, context: ReconcileContext) -> dict[str, An
         "--host=0.0.0.0",
         f"--port={PORT}",
         f"--clients={_CLIENTS}/clients.json",
-        f"--origin={_origin(service, context)}",
+        *_origin(service, context),
     ]
     if service.spec.rollout.form is RolloutForm.IN_PROCESS and releases.challenger is not None:
         arguments += [f"--challenger={releases.challenger.release}", f"--weight={releases.challenger.weight}"]
@@ -259,12 +259,9 @@ def _server(service: DecisionService, context: ReconcileContext) -> dict[str, An
     }
 
 
-def _origin(service: DecisionService, context: ReconcileContext) -> str:
-    """Return the log's name: a log is one history, so that a pod with one of its own has a name of its own."""
-    log = service.spec.log
-    if log is None:
-        return f"{context.origin}/$(POD_NAME)"
-    return log.origin or f"{context.origin}/{service.metadata.name}"
+def _origin(service: DecisionService, context: ReconcileContext) -> list[str]:
+    """Say the log's name: a pod with a log of its own has a name of its own; a shared log's is in its keys."""
+    return [f"--origin={context.origin}/$(POD_NAME)"] if service.spec.log is None else []
 
 
 def _probe(path: str, period: int) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class Log(Strict):
     database_secret: ObjectName
     """Key `uri`: the URL of a PostgreSQL database, as CloudNativePG writes it into `<cluster>-app`."""
     keys_secret: ObjectName
-    """Keys `audit-log.key` and, without `kek`, `audit-kek.key`: the log's own, the same for every pod."""
+    """Every file that `aboveboard audit key --origin NAME` makes: the same for every pod, the log's name in them."""
     kek: Annotated[str, Field(pattern=r"^(awskms|vault):[A-Za-z0-9:/_.-]{1,512}$", max_length=520)] | None = None
     """A key service's key that encrypts the keys of people."""
     tiles: (
@@ -168,8 +168,6 @@ class Log(Strict):
     """Where the log is published, e.g. `s3://bucket/prefix?region=eu-west-1`. By default in the database."""
     credentials_secret: ObjectName | None = None
     """Key `credentials`: an AWS credentials file for S3 and KMS. Without it the identity of the pod counts."""
-    origin: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./_-]{0,254}$")] | None = None
-    """The log's name on its checkpoints. By default the installation's and the service's."""
 
 
 class Integrations(Strict):

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
+from aboveboard.cli.app import root
 from aboveboard.cluster import desired_objects, load_service
 from aboveboard.errors import SpecInvalid
 from aboveboard.serving.telemetry import traces_asked
 from aboveboard.settings import LogSettings
+from tests.chart_cases import CHART
 from tests.cluster_cases import CASES, document
 
 
@@ -48,13 +52,28 @@ def test_the_server_finds_its_log_where_the_pod_mounts_it() -> None:
     assert secret(str(credentials.parent))["secretName"] == "log-credentials"
 
 
-def test_one_log_has_one_name_and_a_pods_own_log_the_pods() -> None:
-    def origin(case: str) -> str:
-        [found] = [each for each in made(case)[1]["containers"][0]["args"] if each.startswith("--origin=")]
-        return str(found)
+def test_a_pods_own_log_has_the_pods_name_and_a_shared_one_the_name_in_its_keys() -> None:
+    def origin(case: str) -> list[str]:
+        return [str(each) for each in made(case)[1]["containers"][0]["args"] if each.startswith("--origin")]
 
-    assert origin("one-log") == "--origin=aboveboard.local/log/loans"
-    assert origin("plain") == "--origin=aboveboard.local/log/$(POD_NAME)"
+    assert origin("plain") == ["--origin=aboveboard.local/log/$(POD_NAME)"]
+    assert origin("one-log") == []
+
+
+def test_the_keys_of_a_log_are_all_it_takes_to_open_it_again_without_writing(tmp_path: Path) -> None:
+    """What docs/operations/cluster.md has made on a trusted machine, mounted read-only and handed to a group."""
+    environment = {"ABOVEBOARD_HOME": str(tmp_path / "home"), "ABOVEBOARD_LOG_KEYS": str(tmp_path / "keys")}
+    arguments = ["audit", "key", "--origin", "bank.example/credit"]
+    assert CliRunner().invoke(root, arguments, env=environment).exit_code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "keys").iterdir()}
+    values = yaml.safe_load((CHART / "examples" / "one-log.yaml").read_text(encoding="utf-8"))
+    [secret] = [each for each in values["externalSecrets"]["secrets"] if each["name"].endswith("log-keys")]
+    # The example leaves the key-encryption key to a key service.
+    assert set(before) == {*secret["properties"], "audit-kek.key"}
+    environment["ABOVEBOARD_HOME"] = str(tmp_path / "pod")
+    shown = CliRunner().invoke(root, ["audit", "key"], env=environment)
+    assert shown.output.startswith("bank.example/credit+")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "keys").iterdir()} == before
 
 
 def test_without_a_log_or_traces_nothing_is_said_of_them() -> None:
