@@ -17,6 +17,7 @@ from aboveboard.audit.review import Case, Cause, State
 from aboveboard.audit.review_queue import CaseQuery, Overdue
 from aboveboard.clock import Clock, timestamp
 from aboveboard.errors import RequestRefused
+from aboveboard.serving.requests import Label
 from aboveboard.serving.reviews import PURPOSE
 from aboveboard.serving.terms import DEADLINE, Terms
 
@@ -37,7 +38,7 @@ class QueueFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     state: State | None = None
     overdue: bool | None = None
-    model: str | None = None
+    model: Label | None = None
     """By default the one in service."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_PAGE)] = 100
     cursor: str | None = None

@@ -22,6 +22,7 @@ def test_a_query_is_understood() -> None:
         [("limit", "501")],
         [("limit", "many")],
         [("overdu", "true")],
+        [("model", "credit\x00default")],
         [("limit", "1"), ("limit", "2")],
     ],
 )
