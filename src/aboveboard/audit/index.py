@@ -30,6 +30,7 @@ from aboveboard.db import Database
 from aboveboard.errors import Misuse, NotVerified
 
 _ROUND = 20_000
+_CHUNK = 400
 _COLUMNS = ("leaf", "key_id", "kind", "time", "decision_id", "release", "outcome")
 # Handed to the driver as it is: by the thousand, rows of the toolkit cost more than the rest of the work.
 _INSERT = f"INSERT INTO entry ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
@@ -134,6 +135,17 @@ class Index:
         with self._database.reading() as connection:
             rows = connection.execute(select(tables.entry).where(tables.entry.c.leaf == leaf)).all()
             return next(iter(self._entries(connection, rows)), None)
+
+    def leaves_about(self, decision_ids: Sequence[str]) -> list[tuple[int, str]]:
+        """Return the leaves that name the given decisions, each with the decision it names, in the log's order."""
+        columns = tables.entry.c
+        found: list[tuple[int, str]] = []
+        with self._database.reading() as connection:
+            for start in range(0, len(decision_ids), _CHUNK):
+                chunk = decision_ids[start : start + _CHUNK]
+                query = select(columns.leaf, columns.decision_id).where(columns.decision_id.in_(chunk))
+                found += [(row.leaf, row.decision_id) for row in connection.execute(query)]
+        return sorted(found)
 
     def leaves_of(self, key_ids: Sequence[bytes]) -> list[int]:
         """Return the leaves sealed under the given keys, oldest first."""

@@ -413,6 +413,13 @@ class AuditLog:
         """Hold the lock `name` among all processes that write to this log. Not re-entrant."""
         return self._database.lock(name)
 
+    def histories(self, decision_ids: Sequence[str], *, actor: str, purpose: str) -> dict[str, list[Event]]:
+        """Return what the log holds about each of many decisions, the decision first; one access is logged for all.
+
+        Finds what has been taken in. Decisions that are not there, or that nobody can read any more, are left out.
+        """
+        return self._reader.histories(decision_ids, actor=actor, purpose=purpose)
+
     def follow(self, start: int, limit: int = 1000) -> Stretch:
         """Return the next entries from `start` on, about as many as `limit`, as far as they are in order.
 

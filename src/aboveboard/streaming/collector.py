@@ -8,7 +8,6 @@ those are recognised by what the log says about the decision already.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
 from aboveboard.audit import AuditLog, events
@@ -21,8 +20,7 @@ from aboveboard.streaming.cloudevent import Message
 from aboveboard.streaming.meters import CollectorMeters
 
 PURPOSE: Final = "joining an outcome"
-_PARALLEL: Final = 16
-"""Decisions looked up at once: each look is logged, and they share a sync of the disk."""
+"""Why decisions are looked at; logged once for each batch."""
 
 
 class Received(NamedTuple):
@@ -84,13 +82,7 @@ class Collector:
         """Return the outcomes that are new, joined to their decisions, and how many were known already."""
         self._log.take_in()  # decisions and outcomes that are durable and not in the index yet
         ids = list(dict.fromkeys(report.decision_id for _, report in reports))
-
-        def history(decision_id: str) -> list[events.Event]:
-            found = self._log.history(decision_id, actor=self._actor, purpose=PURPOSE)
-            return [recorded.event for recorded in found]
-
-        with ThreadPoolExecutor(min(_PARALLEL, len(ids)), thread_name_prefix="collector") as pool:
-            histories = dict(zip(ids, pool.map(history, ids), strict=True))
+        histories = self._log.histories(ids, actor=self._actor, purpose=PURPOSE)
         seen = {
             (event.decision_id, event.label, event.observed)
             for told in histories.values()
@@ -101,7 +93,7 @@ class Collector:
         known = 0
         moment = timestamp(self._clock())
         for message, report in reports:
-            told = histories[report.decision_id]
+            told = histories.get(report.decision_id)
             decision = told[0] if told else None
             if not isinstance(decision, events.Decision):
                 rejected.append(Rejected(message, NotFound("no decision of that id")))
