@@ -19,7 +19,7 @@ from aboveboard.settings import Home
 from tests.integration.serving.process import HEAD, Released, Server, open_log
 
 CONNECTIONS = 16
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.02
 """Between an answer and the next request of a connection: servers that start meanwhile need the processor, too."""
 
 
