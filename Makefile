@@ -34,7 +34,7 @@ bench: $(VENV)/.dev  ## measure what the documents claim
 	$(BIN)/python -m bench $(ARGS)
 
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
-IMAGE_EXTRAS = --extra cluster --extra postgres --extra aws --extra vault --extra grpc --extra kafka --extra otel
+IMAGE_EXTRAS = --extra cluster --extra postgres --extra aws --extra vault --extra grpc --extra oidc --extra otel --extra kafka
 lock:  ## resolve the dependencies anew into requirements/ (needs uv)
 	$(UV_COMPILE) pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(UV_COMPILE) pyproject.toml --all-extras requirements/build.in -c requirements/runtime.txt -o requirements/dev.txt
