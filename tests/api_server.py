@@ -23,11 +23,13 @@ from aboveboard.cluster.owned import WATCHED
 from aboveboard.cluster.types import GROUP, VERSION
 
 SERVICES = kmock.resource(GROUP, VERSION, "decisionservices")
-BUILT_IN = {
-    kind: version for kind, version in WATCHED.items() if "argoproj" not in version and "istio" not in version
+BUILT_IN = {kind: api for kind, api in WATCHED.items() if "argoproj" not in api and "istio" not in api} | {
+    "Job": "batch/v1",
+    "CronJob": "batch/v1",
 }
 """What every cluster has, whether or not there is an object of it."""
 PACKS = kmock.resource(GROUP, VERSION, "policypacks")
+MODELS = kmock.resource(GROUP, VERSION, "models")
 Fault = Callable[[kmock.Request], int | None]
 Path = tuple[str, ...]
 _ABSENT = object()
@@ -48,9 +50,10 @@ class ApiServer(kmock.KubernetesEmulator):
         self.resources[SERVICES] = kmock.ResourceInfo(
             kind="DecisionService", singular="decisionservice", namespaced=True, verbs=verbs, subresources={"status"}
         )
-        self.resources[PACKS] = kmock.ResourceInfo(
-            kind="PolicyPack", singular="policypack", namespaced=True, verbs=verbs, subresources={"status"}
-        )
+        for resource, kind in ((PACKS, "PolicyPack"), (MODELS, "Model")):
+            self.resources[resource] = kmock.ResourceInfo(
+                kind=kind, singular=kind.lower(), namespaced=True, verbs=verbs, subresources={"status"}
+            )
         for kind, api_version in BUILT_IN.items():
             group, _, version = api_version.rpartition("/")
             self.resources[kmock.resource(group, version, PLURALS[kind])] = kmock.ResourceInfo(

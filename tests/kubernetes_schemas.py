@@ -17,6 +17,7 @@ import kubernetes_validate
 CRDS = Path(__file__).parent / "data" / "crds"
 KUBERNETES = "1.37"
 
+_EXCLUSIVE = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _METADATA = {
     "type": "object",
     "additionalProperties": False,
@@ -110,6 +111,9 @@ def _strict(node: Any, *, closed: bool = True) -> Any:
             continue
         elif key == "nullable":
             continue
+        elif key in _EXCLUSIVE and isinstance(value, bool):  # as OpenAPI 3.0 writes it, beside the bound itself
+            if value:
+                out[key] = node[_EXCLUSIVE[key]]
         else:
             out[key] = value
     if node.get("x-kubernetes-int-or-string"):

@@ -1,6 +1,7 @@
 """What the webhook answers: a DecisionService or one of its pods is admitted only if everything about it holds.
 
-A PolicyPack is admitted only if it can be judged by: one that does not compile would refuse whatever it selects.
+A PolicyPack is admitted only if it can be judged by: one that does not compile would refuse whatever it selects. A
+Model is read as `aboveboard check` reads it.
 
 Pure but for the functions passed in. Whatever goes wrong is a refusal that says so.
 """
@@ -17,6 +18,7 @@ import msgspec
 from aboveboard.clock import Clock
 from aboveboard.cluster.context import REGION_LABEL
 from aboveboard.cluster.judgement import RESIDENCY, VERIFIED, Finding, Judgement, Law, Verify, Wish, judge
+from aboveboard.cluster.model_run import read_model
 from aboveboard.cluster.naming import RELEASES_ANNOTATION
 from aboveboard.cluster.packs import read_pack
 from aboveboard.cluster.types import GROUP, DecisionService, load_service
@@ -89,6 +91,9 @@ class Gatekeeper:
             return self._judge_wish(wish)
         if (request.kind.group, request.kind.kind) == (GROUP, "PolicyPack"):
             return Judgement((Finding("valid", True, f"{read_pack(document).name} compiles, and its tests pass"),))
+        if (request.kind.group, request.kind.kind) == (GROUP, "Model"):
+            name = read_model(document, regions=self.regions).spec.metadata.name
+            return Judgement((Finding("valid", True, f"{name} says what it must"),))
         if (request.kind.group, request.kind.kind) == ("", "Pod"):
             return self._judge_pod(document, request.namespace)
         raise RequestRefused(

@@ -54,7 +54,7 @@ class Controller:
 
     def __init__(self, api: Api, context: ReconcileContext, *, verify: Verify, law: Law, clock: Clock) -> None:
         self._api = api
-        self._context = context
+        self.context = context
         self._verify = verify
         self._law = law
         self._clock = clock
@@ -79,7 +79,7 @@ class Controller:
             text = "; ".join(str(finding) for finding in judgement.refusals)
             return await self._refuse(document, status, found, "Refused", _Refused(text), report, service)
         try:
-            desired = desired_objects(service, self._context)
+            desired = desired_objects(service, self.context)
             observed = await self._observe(service, desired, status)
             changes = plan(desired, observed.values(), owner=service.metadata.uid or "")
         except AboveboardError as error:
@@ -122,7 +122,7 @@ class Controller:
             verify=self._verify,
             law=self._law,
             as_of=self._clock().date(),
-            regions=self._context.regions,
+            regions=self.context.regions,
         )
 
     async def _observe(

@@ -122,6 +122,26 @@ PACK_STATUS: dict[str, Any] = {
 }
 
 
+MODEL_STATUS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "observedGeneration": STATUS["properties"]["observedGeneration"],
+        "conditions": CONDITIONS,
+        "lastRun": {
+            "type": "object",
+            "description": "The run that began last.",
+            "properties": {
+                "job": {"type": "string", "maxLength": 63},
+                "phase": {"type": "string", "enum": ["Waiting", "Running", "Succeeded", "Failed"]},
+                "started": {"type": "string", "format": "date-time"},
+                "ended": {"type": "string", "format": "date-time"},
+                "message": {"type": "string", "maxLength": 2000},
+            },
+        },
+    },
+}
+
+
 def crd_documents() -> list[dict[str, Any]]:
     """Return the CustomResourceDefinitions (`apiextensions.k8s.io/v1`) of DecisionService, Model and PolicyPack."""
     return [
@@ -151,6 +171,8 @@ def crd_documents() -> list[dict[str, Any]]:
                 ("Purpose", "string", ".spec.purpose"),
                 ("Materiality", "string", ".spec.materiality"),
                 ("Family", "string", ".spec.model.family"),
+                ("Valid", "string", ".status.conditions[?(@.type=='Valid')].status"),
+                ("Last run", "string", ".status.lastRun.phase"),
                 ("Age", "date", ".metadata.creationTimestamp"),
             ],
         ),
@@ -238,10 +260,7 @@ def _definition(
 
 def _status(kind: str) -> dict[str, Any]:
     """Return the schema of a status."""
-    if kind in _STATUSES:
-        return _STATUSES[kind]
-    common = ("observedGeneration", "conditions")
-    return {**STATUS, "properties": {key: STATUS["properties"][key] for key in common}}
+    return _STATUSES[kind]
 
 
-_STATUSES = {"DecisionService": STATUS, "PolicyPack": PACK_STATUS}
+_STATUSES = {"DecisionService": STATUS, "Model": MODEL_STATUS, "PolicyPack": PACK_STATUS}

@@ -22,6 +22,8 @@ from aboveboard.clock import Clock
 from aboveboard.cluster.controller import Controller
 from aboveboard.cluster.election import Election
 from aboveboard.cluster.happenings import Happenings
+from aboveboard.cluster.model_controller import ModelController
+from aboveboard.cluster.model_following import ModelFollowing
 from aboveboard.cluster.owned import LABELS, WATCHED, OwnedObjects
 from aboveboard.cluster.pack_following import PackFollowing, PackReports
 from aboveboard.cluster.packs import PackBook, PackKey
@@ -163,7 +165,7 @@ class Operator:
             lost = asyncio.create_task(self._election.lost())
             stopped = asyncio.create_task(stop.wait())
             try:
-                await asyncio.wait({operator, lost, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({operator, lost, stopped, *beside}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 held = not lost.done()
                 ended.set()
@@ -174,8 +176,9 @@ class Operator:
                 await self._happenings.posted()
                 if held:
                     await self._election.give_back()
-            if operator.done() and not operator.cancelled() and (error := operator.exception()) is not None:
-                raise error
+            for task in (operator, *beside):
+                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
             return held and stop.is_set()
 
     def settings(self) -> Any:
@@ -267,6 +270,9 @@ class Operator:
         yield self._compare()
         for kind, api_version in WATCHED.items():
             yield self._follow_owned(api_version, kind)
+        models = ModelController(self._api, self._controller.context, clock=self._clock)
+        where = self._options.namespace
+        yield ModelFollowing(self._api, models, about=self._happenings.about, namespace=where).run()
         if self._book is not None:
             reports = PackReports(self._api, clock=self._clock, about=self._happenings.about)
             yield PackFollowing(self._api, self._book, changed=self._packs_changed, reports=reports).run()

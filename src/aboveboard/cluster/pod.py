@@ -42,7 +42,7 @@ _LOG_KEYS = "/etc/aboveboard/log-keys"
 _CREDENTIALS = "/etc/aboveboard/credentials"
 _RELEASES = "/var/lib/releases"
 """Below it, a folder for each release that is an image volume."""
-_CONTAINER_SECURITY = {
+CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "runAsNonRoot": True,
@@ -211,7 +211,7 @@ def _verifier(service: DecisionService, context: ReconcileContext) -> dict[str, 
         "env": _environment(service, registry=context.registry_secret is not None),
         "envFrom": [{"configMapRef": {"name": service.metadata.name}}],
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
-        "securityContext": _CONTAINER_SECURITY,
+        "securityContext": CONTAINER_SECURITY,
         "volumeMounts": mounts,
     }
 
@@ -241,7 +241,7 @@ def _server(service: DecisionService, context: ReconcileContext) -> dict[str, An
             "requests": {"cpu": resources.cpu, "memory": resources.memory, **gpu},
             "limits": {"memory": resources.memory, **gpu},
         },
-        "securityContext": _CONTAINER_SECURITY,
+        "securityContext": CONTAINER_SECURITY,
         # Up to two minutes to load, then only a process that answers nothing at all is restarted.
         "startupProbe": {**_probe("/livez", 2), "failureThreshold": 60},
         "livenessProbe": {**_probe("/livez", 10), "timeoutSeconds": 5, "failureThreshold": 6},

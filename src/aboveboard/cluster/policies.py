@@ -152,15 +152,18 @@ def webhook_configuration(
                     },
                 ],
             ),
-            webhook(
-                "packs",
-                GROUP,
-                VERSION,
-                "policypacks",
-                matchConditions=[
-                    {"name": "not-going", "expression": "!has(object.metadata.deletionTimestamp)"},
-                    {"name": "spec-changed", "expression": "oldObject == null || object.spec != oldObject.spec"},
-                ],
+            *(
+                webhook(
+                    name,
+                    GROUP,
+                    VERSION,
+                    resource,
+                    matchConditions=[
+                        {"name": "not-going", "expression": "!has(object.metadata.deletionTimestamp)"},
+                        {"name": "spec-changed", "expression": "oldObject == null || object.spec != oldObject.spec"},
+                    ],
+                )
+                for name, resource in (("models", "models"), ("packs", "policypacks"))
             ),
             webhook(
                 "pods",

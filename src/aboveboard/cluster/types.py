@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aboveboard.cluster.placement import Journal, Placement, Resources, Scaling
+from aboveboard.cluster.placement import Journal, ObjectName, Placement, Resources, Scaling
 from aboveboard.cluster.surroundings import Access, Integrations, Log, Network
 from aboveboard.errors import Problem, SpecInvalid
 from aboveboard.policy.pack import Manifest
@@ -192,11 +192,35 @@ class PolicyPackSpec(Strict):
     """Which namespaces a pack of the policy namespace judges; none means all. Any other pack judges its own."""
 
 
+class Pipeline(Strict):
+    """How the pipeline of a model runs in the cluster: `aboveboard run`, once when asked, or on a schedule."""
+
+    run: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", max_length=63)] | None = None
+    """Asks for one run, under a name of your choice; another name asks for another run."""
+    schedule: Annotated[str, Field(pattern=r"^[0-9A-Za-z*/,@ -]{5,100}$", max_length=100)] | None = None
+    """When it runs by itself, as cron writes it, in UTC."""
+    suspend: bool = False
+    """Whether the schedule rests."""
+    fast: bool = False
+    """Whether the search is skipped."""
+    image: Annotated[str, Field(pattern=r"^[^\s@]+@sha256:[0-9a-f]{64}$", max_length=512)] | None = None
+    """An image with the packages for training, by digest. The operator's own where none is named."""
+    service_account: ObjectName = "default"
+    data_claim: ObjectName
+    """The PersistentVolumeClaim with the data, mounted to be read: `data/` beside model.yaml."""
+    home_claim: ObjectName
+    """The PersistentVolumeClaim where runs, releases and the log are kept."""
+    resources: Resources = Resources(cpu="2", memory="4Gi")
+    deadline_minutes: Annotated[int, Field(ge=1, le=10_080)] = 720
+
+
 class ModelResourceSpec(Spec):
     """A model as a custom resource: what model.yaml says under `spec`, and its owner beside it."""
 
     owner: Annotated[Text, Field(max_length=320)]
     description: Text | None = None
+    pipeline: Pipeline | None = None
+    """How it is trained in this cluster, if it is."""
 
 
 def load_service(document: Any, *, name: str = "DecisionService") -> DecisionService:

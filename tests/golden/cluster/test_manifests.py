@@ -9,9 +9,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from aboveboard.cluster import crd_documents, desired_objects, load_service
-from tests.cluster_cases import CASES
+from aboveboard.cluster.model_run import pipeline_objects, read_model
+from tests.cluster_cases import CASES, CONTEXT
 from tests.conftest import Golden
 from tests.kubernetes_schemas import problems
+from tests.model_resources import model
 
 
 def text_of(documents: list[dict[str, Any]]) -> str:
@@ -50,6 +52,14 @@ def test_the_services_themselves_hold_to_the_definition(case: str) -> None:
     document, _ = CASES[case]
     assert not problems(document, crd_documents())
     assert problems({**document, "spec": {**document["spec"], "notAField": 1}}, crd_documents())
+
+
+def test_objects_of_a_pipeline(golden: Golden) -> None:
+    pipeline = {"run": "first", "schedule": "0 3 * * 1"}
+    documents = pipeline_objects(read_model(model(pipeline=pipeline)), image=CONTEXT.image)
+    for item in documents:
+        assert not problems(item)
+    golden("cluster/pipeline.yaml", text_of(documents))
 
 
 def test_custom_resource_definitions(golden: Golden) -> None:

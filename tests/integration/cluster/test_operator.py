@@ -27,9 +27,11 @@ from aboveboard.policy import load_packs
 from tests.api_server import SERVICES, ApiServer, api_server
 from tests.cluster_cases import CONTEXT, PROMETHEUS, document
 from tests.cluster_releases import release
+from tests.model_resources import model
 from tests.pack_cases import STRICTER, pack
 from tests.release_cases import Bank
 
+MERGE = "application/merge-patch+json"
 SERVICE = "decisionservices/loans"
 WORKLOAD = "statefulsets/loans"
 KINDS = [
@@ -560,5 +562,50 @@ def test_status_and_drift_are_seen_without_waiting_for_the_next_look(tmp_path: P
             await world.until(lambda objects: objects["networkpolicies/loans-allow"]["spec"]["egress"] != [{}])
             await world.ask("DELETE", "/apis/policy/v1/namespaces/lending/poddisruptionbudgets/loans")
             await world.until(lambda objects: "poddisruptionbudgets/loans" in objects)
+
+    play(tmp_path, scenario)
+
+
+MODEL = "models/small-loans"
+RUN = {"run": "first", "schedule": "0 3 * * 1"}
+
+
+def test_a_model_is_validated_and_run(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        base = "/apis/aboveboard.dev/v1alpha1/namespaces/lending/models"
+
+        def jobs() -> list[str]:
+            return [key for key in world.server.all() if key.startswith("jobs/")]
+
+        def stands(objects: dict[str, dict[str, Any]]) -> dict[str, str]:
+            return {c["type"]: c["reason"] for c in objects[MODEL]["status"]["conditions"]}
+
+        async with world.operator():
+            assert await world.ask("POST", base, model(purpose="divination")) == 201
+            await world.until(lambda objects: stands(objects) == {"Valid": "Invalid", "RunSucceeded": "NotAsked"})
+            assert await world.ask("PATCH", f"{base}/small-loans", model(pipeline=RUN), MERGE) == 200
+            await world.until(lambda objects: stands(objects)["Valid"] == "Valid" and len(jobs()) == 1)
+            assert "cronjobs/small-loans" in world.server.all()
+            (owner,) = world.server.all()[jobs()[0]]["metadata"]["ownerReferences"]
+            assert (owner["kind"], owner["controller"]) == ("Model", True)
+            await world.until(lambda objects: stands(objects)["RunSucceeded"] == "Waiting")
+
+            # Play the part of the Job's controller.
+            running = {"active": 1, "startTime": "2026-11-22T00:00:00Z"}
+            await world.patch(f"{jobs()[0]}/status", {"status": running}, group="apis/batch/v1")
+            await world.until(lambda objects: objects[MODEL]["status"]["lastRun"]["phase"] == "Running")
+            refused = {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": "exit code 1"}
+            ended = {"active": None, "conditions": [{**refused, "lastTransitionTime": "2026-11-22T01:00:00Z"}]}
+            await world.patch(f"{jobs()[0]}/status", {"status": ended}, group="apis/batch/v1")
+            await world.until(lambda objects: stands(objects)["RunSucceeded"] == "Failed")
+            assert "exit code 1" in world.server.all()[MODEL]["status"]["lastRun"]["message"]
+
+            # Another run is another Job; without a schedule its CronJob goes.
+            again = {"spec": {"pipeline": {"run": "second", "schedule": None}}}
+            await world.patch(MODEL, again)
+            await world.until(lambda objects: len(jobs()) == 2 and "cronjobs/small-loans" not in objects)
+            await world.until(lambda objects: stands(objects)["RunSucceeded"] == "Waiting")
+        said = {event["reason"] for event in world.server.posted if event["involvedObject"]["kind"] == "Model"}
+        assert {"Invalid", "Valid", "Running", "Failed"} <= said
 
     play(tmp_path, scenario)

@@ -234,8 +234,8 @@ def test_policies_and_webhook_are_valid_to_the_last_field() -> None:
 
 
 def test_the_webhook_asks_again_when_labels_change_and_lets_go_what_goes() -> None:
-    services, packs, pods = webhook_configuration(namespace="a", service="b")["webhooks"]
-    assert {each["failurePolicy"] for each in (services, packs, pods)} == {"Fail"}
+    services, models, packs, pods = webhook_configuration(namespace="a", service="b")["webhooks"]
+    assert {each["failurePolicy"] for each in (services, models, packs, pods)} == {"Fail"}
     going = services["matchConditions"][0]["expression"]
     assert cel.evaluate(going, {"object": {"metadata": {}}}) is True
     assert cel.evaluate(going, {"object": {"metadata": {"deletionTimestamp": "now"}}}) is False

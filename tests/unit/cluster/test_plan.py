@@ -130,7 +130,9 @@ def test_keys_survive_being_written_down() -> None:
 
 def test_the_operator_can_reach_every_kind_it_makes() -> None:
     kinds = {item["kind"] for case in CASES for item in objects(case)}
-    assert kinds | {"DecisionService", "Event", "Lease", "PolicyPack", "Secret"} == set(PLURALS)
+    assert kinds | {*("CronJob", "DecisionService", "Event", "Job", "Lease", "Model", "PolicyPack", "Secret")} == set(
+        PLURALS
+    )
 
 
 class TestLease:
