@@ -122,6 +122,8 @@ def test_a_database_that_restarts_under_load_loses_nothing(
             if over.is_set():
                 return
             request = {**released.clients[number % 2000], "subject": f"client-{number % 500}"}
+            if number % 2:
+                request["idempotency_key"] = f"application-{number}"
             response = await client.post("/v1/decisions", json=request)
             if response.status_code == 200:
                 answered.append(response.json()["decision_id"])
