@@ -75,6 +75,7 @@ def command(
     from aboveboard.cluster.certificates import ensure_self_signed
     from aboveboard.cluster.context import node_regions_of
     from aboveboard.cluster.kube import Cluster
+    from aboveboard.cluster.metrics import AdmissionMetrics
     from aboveboard.cluster.pack_following import PackFollowing
     from aboveboard.cluster.webhook import Webhook, WebhookOptions
     from aboveboard.spec.regions import load_regions
@@ -90,14 +91,17 @@ def command(
     elif names:
         ensure_self_signed(certificates, names, clock=workspace.clock)
     book = book_of(policy_namespace, without=without_cluster_packs)
+    metrics = AdmissionMetrics()
     regions = load_regions(regions_file) if regions_file is not None else None
     nodes = {**node_regions_of(regions), **regions_of(node_regions)}
-    gatekeeper = Gatekeeper(source.verify, law_of(extra, book), workspace.clock, nodes, regions)
+    gatekeeper = Gatekeeper(source.verify, law_of(extra, book), workspace.clock, nodes, regions, metrics.judged)
     options = WebhookOptions(certificates / "tls.crt", certificates / "tls.key", host=host, port=port)
 
     if book is not None:
         beside.append(PackFollowing(Cluster(), book).run)
-    server = Webhook(gatekeeper, options, beside=beside, ready=lambda: book is None or book.readable())
+    server = Webhook(
+        gatekeeper, options, beside=beside, ready=lambda: book is None or book.readable(), metrics=metrics
+    )
     out.say(f"[green]✓[/] admission at https://{host}:{port}/validate  [dim](Ctrl-C stops)[/]")
     server.run()
     if not server.started:

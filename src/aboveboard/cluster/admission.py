@@ -9,7 +9,7 @@ Pure but for the functions passed in. Whatever goes wrong is a refusal that says
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,8 @@ class Gatekeeper:
     """Values of the nodes' region label by our name of the region."""
     regions: Regions | None = None
     """Which data may flow where; without it that is not judged."""
+    judged: Callable[[Judgement], None] = lambda judgement: None
+    """Told of every judgement, for counting."""
 
     def answer(self, body: bytes) -> dict[str, Any]:
         """Return the AdmissionReview that answers one. Raises `RequestRefused` for what is no review at all."""
@@ -80,6 +82,7 @@ class Gatekeeper:
         except AboveboardError as error:
             problems = error.problems if isinstance(error, SpecInvalid) else [error.message]
             judgement = Judgement(tuple(Finding("valid", False, str(problem), error.hint) for problem in problems))
+        self.judged(judgement)
         return _answer(request.uid, judgement)
 
     def _judge(self, request: Request) -> Judgement:

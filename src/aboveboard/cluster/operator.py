@@ -22,6 +22,7 @@ from aboveboard.clock import Clock
 from aboveboard.cluster.controller import Controller
 from aboveboard.cluster.election import Election
 from aboveboard.cluster.happenings import Happenings
+from aboveboard.cluster.metrics import CONTENT_TYPE, OperatorMetrics
 from aboveboard.cluster.model_controller import ModelController
 from aboveboard.cluster.model_following import ModelFollowing
 from aboveboard.cluster.owned import LABELS, WATCHED, OwnedObjects
@@ -121,6 +122,7 @@ class Operator:
     ) -> None:
         """Make an operator. `book` is where the cluster's policy packs are kept, if the law has any."""
         self.seen = Seen(timer)
+        self.metrics = OperatorMetrics()
         self._clock = clock
         self._book = book
         self._happenings = Happenings(api, clock=clock, instance=election.identity)
@@ -150,6 +152,7 @@ class Operator:
             if not await _first(self._election.won(), stop.wait()):
                 return True
             self.seen.following = True
+            self.metrics.acting.set(1)
             beside = [asyncio.create_task(work) for work in self._beside()]
             await self._packs_known()
             ended = asyncio.Event()
@@ -331,7 +334,10 @@ class Operator:
                 return
             current = {**current, "apiVersion": API_VERSION, "kind": "DecisionService"}
 
+            begun = self._timer()
             outcome = await self._controller.reconcile(current, self._happenings.about(current))
+            result = "failed" if outcome.again else "settled" if outcome.settled else "waiting"
+            self.metrics.looked(result, self._timer() - begun)
             if outcome.again:
                 wait = self._delay(uid)
             else:
@@ -371,8 +377,12 @@ class Operator:
             }
             return web.json_response(document, status=200 if silent <= self._options.silence else 503)
 
+        async def counts(_: web.Request) -> web.Response:
+            self.metrics.services.set(len(self._known))
+            return web.Response(body=self.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
         application = web.Application()
-        application.add_routes([web.get("/livez", alive), web.get("/readyz", alive)])
+        application.add_routes([web.get("/livez", alive), web.get("/readyz", alive), web.get("/metrics", counts)])
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         try:

@@ -14,12 +14,14 @@ from typing import Any
 
 import uvicorn
 from anyio import to_thread
+from cryptography import x509
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aboveboard.cluster.admission import Gatekeeper
+from aboveboard.cluster.metrics import CONTENT_TYPE, AdmissionMetrics
 from aboveboard.errors import AboveboardError, Misuse
 from aboveboard.tls import Use, exchangeable
 
@@ -47,8 +49,13 @@ def application(
     gatekeeper: Gatekeeper,
     lifespan: Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]] | None = None,
     ready: Callable[[], bool] = lambda: True,
+    metrics: AdmissionMetrics | None = None,
 ) -> Starlette:
-    """Return the ASGI application: `POST /validate`, `/livez` and `/readyz`; `ready` tells whether it can judge."""
+    """Return the ASGI application: `POST /validate`, `/livez`, `/readyz` and `/metrics`.
+
+    `ready` tells whether it can judge.
+    """
+    counted = metrics or AdmissionMetrics()
 
     async def validate(request: Request) -> Response:
         body = bytearray()
@@ -59,15 +66,18 @@ def application(
         try:
             async with asyncio.timeout(DECIDE_SECONDS):
                 # A thread that has not come back by then is left to itself, and nobody waits for it.
-                answer = await to_thread.run_sync(gatekeeper.answer, bytes(body), abandon_on_cancel=True)
+                with counted.duration.time():
+                    answer = await to_thread.run_sync(gatekeeper.answer, bytes(body), abandon_on_cancel=True)
                 return JSONResponse(answer)
         except AboveboardError as error:
             return _problem(400, error.message)
         except TimeoutError:
+            counted.broke()
             return _problem(503, "the decision took too long; it is asked again")
         except Exception:  # noqa: BLE001  the edge: whatever it is, it is a refusal
             # No answer is a refusal under failurePolicy Fail; the details concern us alone.
             _log.exception("a review could not be answered")
+            counted.broke()
             return _problem(500, "the webhook made a mistake; its log says more")
 
     async def alive(request: Request) -> Response:
@@ -78,7 +88,11 @@ def application(
             return _problem(503, "the cluster's policy packs are not known")
         return JSONResponse({"status": "ok"})
 
+    async def counts(request: Request) -> Response:
+        return Response(counted.text(), headers={"Content-Type": CONTENT_TYPE})
+
     routes = [
+        Route("/metrics", counts, methods=["GET"]),
         Route("/validate", validate, methods=["POST"]),
         Route("/livez", alive, methods=["GET"]),
         Route("/readyz", judging, methods=["GET"]),
@@ -100,15 +114,17 @@ class Webhook(uvicorn.Server):
         *,
         beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
         ready: Callable[[], bool] = lambda: True,
+        metrics: AdmissionMetrics | None = None,
     ) -> None:
         """Make a server; `beside` is what runs for as long as it does."""
+        self._metrics = metrics or AdmissionMetrics()
         for path in (options.certificate, options.key):
             if not path.is_file():
                 raise Misuse(f"{path}: no such file", hint="mount the certificate there, or use --self-signed")
         self._options = options
         self._beside = beside
         config = uvicorn.Config(
-            application(gatekeeper, self._reloading, ready),
+            application(gatekeeper, self._reloading, ready, self._metrics),
             host=options.host,
             port=options.port,
             ssl_certfile=options.certificate,
@@ -137,10 +153,15 @@ class Webhook(uvicorn.Server):
             self.should_exit = True
             raise
 
+    def _note_expiry(self) -> None:
+        certificate = x509.load_pem_x509_certificate(self._options.certificate.read_bytes())
+        self._metrics.certificate_ends(certificate.not_valid_after_utc)
+
     async def _reload(self) -> None:
         certificate, key = self._options.certificate, self._options.key
         seen = _stamp(certificate, key)
         use: Use | None = None
+        self._note_expiry()
         while True:
             await asyncio.sleep(self._options.reload_seconds)
             now = _stamp(certificate, key)
@@ -154,6 +175,7 @@ class Webhook(uvicorn.Server):
                 _log.warning("the certificate could not be read again: %s", error)
                 continue
             use(renewed)
+            self._note_expiry()
             seen = now
             _log.warning("the certificate was renewed")
 

@@ -547,12 +547,16 @@ def test_nothing_is_judged_while_packs_cannot_be_read(tmp_path: Path) -> None:
 
 def test_status_and_drift_are_seen_without_waiting_for_the_next_look(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
-        async with world.operator(resync=600, poll=600):
+        async with world.operator(resync=600, poll=600) as operator:
             await world.create()
             await world.all_there()
             await world.stands("Ready", "False")
             await world.pods_come_up()
             await world.stands("Ready", "True")
+            counted = operator.metrics.text().decode()
+            assert 'aboveboard_operator_reconciliations_total{result="settled"}' in counted
+            assert 'aboveboard_operator_reconciliations_total{result="waiting"} 0.0' not in counted
+            assert "aboveboard_operator_acting 1.0" in counted
             status = {"observedGeneration": 1, "replicas": 3, "readyReplicas": 1, "updatedReplicas": 3}
             await world.patch(f"{WORKLOAD}/status", {"status": status}, group="apis/apps/v1")
             message = (await world.stands("Ready", "False"))["message"]

@@ -10,14 +10,18 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from prometheus_client.parser import text_string_to_metric_families
 
 from aboveboard.cluster.certificates import ensure_self_signed
+from aboveboard.cluster.metrics import AdmissionMetrics
 from aboveboard.cluster.packs import PackBook
 from aboveboard.cluster.webhook import LARGEST_REVIEW, Webhook, WebhookOptions
 from aboveboard.errors import Misuse
@@ -97,6 +101,30 @@ def test_is_ready_once_it_knows_the_packs(tmp_path: Path, tls: tuple[Path, bytes
         while session.get(f"{url}/readyz").status_code != 200:
             time.sleep(0.01)
         assert session.post(f"{url}/validate", json=review(case.service())).json()["response"]["allowed"]
+
+
+def test_counts_what_it_answers(tmp_path: Path, tls: tuple[Path, bytes]) -> None:
+    metrics = AdmissionMetrics()
+    case = Case(tmp_path)
+    directory, root = tls
+    gatekeeper = replace(case.gate, judged=metrics.judged)
+    with webhook(gatekeeper, directory, metrics=metrics) as port, client(root) as session:
+        url = f"https://localhost:{port}"
+        session.post(f"{url}/validate", json=review(case.service()))
+        session.post(f"{url}/validate", json=review(case.service(jurisdictions=["uk"])))
+        text = session.get(f"{url}/metrics").text
+    found = {family.name: family for family in text_string_to_metric_families(text)}
+    requests = {
+        (s.labels["verdict"], s.labels["rule"]): s.value for s in found["aboveboard_admission_requests"].samples
+    }
+    assert requests[("admitted", "")] == 1
+    assert requests[("refused", "jurisdiction-judged")] == 1
+    assert any(
+        s.value == 2 for s in found["aboveboard_admission_duration_seconds"].samples if s.name.endswith("_count")
+    )
+    (expiry,) = found["aboveboard_admission_certificate_expiry_timestamp_seconds"].samples
+    ends = x509.load_pem_x509_certificate((directory / "tls.crt").read_bytes()).not_valid_after_utc
+    assert expiry.value == ends.timestamp()
 
 
 def test_fails_closed_when_it_breaks(tmp_path: Path, tls: tuple[Path, bytes]) -> None:
