@@ -106,6 +106,20 @@ def _alerts(service: DecisionService, chosen: str) -> list[dict[str, Any]]:
             "Decisions wait for the disk; requests are turned away before one would go unrecorded.",
         ),
         _alert(
+            "AboveboardNotPublished",
+            f"{promql.publication_lag(chosen)} > {promql.UNPUBLISHED_SECONDS}",
+            "5m",
+            "warning",
+            "Decisions are durable, and the published log does not cover them.",
+        ),
+        _alert(
+            "AboveboardReviewOverdue",
+            f"""sum({promql.review_cases(f'{chosen},overdue="true"')}) > 0""",
+            "15m",
+            "warning",
+            "People wait for a decision by a person, beyond the deadline.",
+        ),
+        _alert(
             "AboveboardRolloutFailed",
             f'min({VERDICT_METRIC}{{model="{service.spec.model}"}}) == -1',
             "0m",

@@ -21,6 +21,8 @@ DRIFTED: Final = 0.25
 """By custom, a population stability index above which something is done."""
 LEAST_SHARE: Final = 0.0001
 """What an empty bin counts as: the index has no value at a share of 0."""
+UNPUBLISHED_SECONDS: Final = 600
+"""A checkpoint is due every few seconds; after so long somebody should look at who publishes."""
 SIGNIFICANT: Final = 3.09
 """Standard errors; one-sided 0.001. Strict, since the question is asked anew every few minutes."""
 FOUR_FIFTHS: Final = 0.8
@@ -108,6 +110,16 @@ def replayed(chosen: str, window: str) -> str:
 def journal_lag(chosen: str, *, by: str = "") -> str:
     """Return the age of the oldest record that is not yet durable, in seconds."""
     return f"max{f' by ({by}) ' if by else ' '}(aboveboard_journal_lag_seconds{{{chosen}}})"
+
+
+def publication_lag(chosen: str, *, by: str = "") -> str:
+    """Return the age of the oldest decision that no checkpoint of the log covers, in seconds."""
+    return f"max{f' by ({by}) ' if by else ' '}(aboveboard_log_publication_lag_seconds{{{chosen}}})"
+
+
+def review_cases(chosen: str, *, by: str = "model, state, overdue") -> str:
+    """Return decisions that wait for a person. Every server of a model tells of the same cases."""
+    return f"max by ({by}) (aboveboard_review_cases{{{chosen}}})"
 
 
 def group_decisions(chosen: str, window: str) -> str:

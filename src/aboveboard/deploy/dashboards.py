@@ -102,6 +102,11 @@ DECISIONS: Final = Dashboard(
             kind="table",
         ),
         Panel(
+            "Waiting for a person",
+            "Decisions in the review queue, by state and by whether their deadline has passed.",
+            (Query(promql.review_cases(f'{CHOSEN},model=~"$model"'), "{{state}}, overdue {{overdue}}"),),
+        ),
+        Panel(
             "Reported outcomes and replays",
             "What became of decisions, by kind, and requests answered by an earlier decision.",
             (
@@ -212,6 +217,13 @@ SERVERS: Final = Dashboard(
             "One slow disk stands out.",
             (Query(promql.journal_lag(CHOSEN, by="pod"), "{{pod}}"),),
             "s",
+        ),
+        Panel(
+            "Not yet published",
+            "Age of the oldest decision that no checkpoint of the log covers.",
+            (Query(promql.publication_lag(CHOSEN, by="pod"), "{{pod}}"),),
+            "s",
+            limits=((None, "green"), (promql.UNPUBLISHED_SECONDS, "red")),
         ),
         Panel(
             "Records on their way",

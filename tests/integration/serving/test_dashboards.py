@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from aboveboard.clock import system_clock
 from aboveboard.cluster import desired_objects, load_service
 from aboveboard.deploy.dashboards import dashboard_files
 from aboveboard.settings import Home
@@ -31,7 +32,7 @@ def traffic(server: Server, released: Released) -> Iterator[None]:
 
     def send() -> None:
         with server.client() as client:
-            turn = 0
+            turn, today = 0, system_clock().date().isoformat()
             while not done.wait(0.05):
                 turn += 1
                 asyncio.run(ask_all(server.port, released.clients[:40], connections=2))
@@ -39,7 +40,7 @@ def traffic(server: Server, released: Released) -> Iterator[None]:
                 decided = client.post("/v1/decisions", json=keyed).json()["decision_id"]
                 client.post("/v1/decisions", json=keyed)
                 assert client.post("/v1/decisions", content=b"{").status_code == 415
-                outcome = {"decision_id": decided, "label": "repaid", "observed": "2026-12-01"}
+                outcome = {"decision_id": decided, "label": "repaid", "observed": today}
                 assert client.post("/v1/outcomes", json=outcome).status_code == 201
 
     with ThreadPoolExecutor(1) as pool:

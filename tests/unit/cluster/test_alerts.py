@@ -228,3 +228,26 @@ def test_no_ready_pod_or_no_pod_at_all_calls_somebody(ready: str, fires: bool, t
         interval="1m",
         alert_rule_test=[firing("AboveboardUnavailable", "30m", *([labels] if fires else []))],
     )
+
+
+@pytest.mark.parametrize(
+    ("alert", "series", "fires"),
+    [
+        ("AboveboardNotPublished", ("aboveboard_log_publication_lag_seconds", "900x40"), True),
+        ("AboveboardNotPublished", ("aboveboard_log_publication_lag_seconds", "30x40"), False),
+        ("AboveboardReviewOverdue", ('aboveboard_review_cases,state="waiting",overdue="true"', "2x40"), True),
+        ("AboveboardReviewOverdue", ('aboveboard_review_cases,state="waiting",overdue="true"', "0x40"), False),
+        ("AboveboardReviewOverdue", ('aboveboard_review_cases,state="waiting",overdue="false"', "9x40"), False),
+    ],
+)
+def test_what_waits_too_long_is_told(alert: str, series: tuple[str, str], fires: bool, tmp_path: Path) -> None:
+    name, _, more = series[0].partition(",")
+    labels = f'{CHOSEN},pod="a"' + (f",{more}" if more else "")
+    expected: list[dict[str, str]] = [{}] if fires else []
+    try_rules(
+        alerts(alert),
+        {f"{name}{{{labels}}}": series[1]},
+        tmp_path,
+        interval="1m",
+        alert_rule_test=[firing(alert, "35m", *expected)],
+    )
