@@ -10,6 +10,7 @@ from prometheus_client.core import Metric
 
 from aboveboard.clock import system_clock
 from aboveboard.cluster import desired_objects, load_service
+from aboveboard.cluster.metrics import AdmissionMetrics, OperatorMetrics
 from aboveboard.serving.cases import case_family
 from aboveboard.serving.metrics import Metrics
 from aboveboard.streaming.meters import CollectorMeters, RelayMeters
@@ -34,6 +35,22 @@ def rules() -> list[dict[str, Any]]:
     item = load_service(document(integrations={"prometheus": PROMETHEUS}))
     [found] = [each for each in desired_objects(item, CONTEXT) if each["kind"] == "PrometheusRule"]
     return [rule for group in found["spec"]["groups"] for rule in group["rules"]]
+
+
+def control_plane() -> list[Metric]:
+    """Every family of the operator and the webhook."""
+    return [
+        family
+        for registry in (OperatorMetrics().registry, AdmissionMetrics().registry)
+        for family in registry.collect()
+        if family.name.startswith("aboveboard_")
+    ]
+
+
+CONTROL_LABELS = {
+    "aboveboard_operator_reconciliations": ("result",),
+    "aboveboard_admission_requests": ("verdict", "rule"),
+}
 
 
 def known_series() -> set[str]:
@@ -101,6 +118,12 @@ def page() -> str:
         f"{', '.join(f'`{name}`' for name in labels)} | {one_line(family.documentation)} |"
         for family, labels in streaming()
     ]
+    plane = [
+        f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} | "
+        f"{', '.join(f'`{name}`' for name in CONTROL_LABELS.get(family.name, ()))} | "
+        f"{one_line(family.documentation)} |"
+        for family in control_plane()
+    ]
     process = [f"| `{name}` | {about} |" for name, about in PROCESS.items()]
     recorded = [f"| `{name}` | {about} |" for name, about in RECORDED.items()]
     alerts = [
@@ -136,6 +159,13 @@ def page() -> str:
             "| name | type | labels | |",
             "| --- | --- | --- | --- |",
             *streamed,
+            "",
+            "## Control plane",
+            "Of the operator, by HTTP on the port of its health, and of the admission webhook, by HTTPS on its own.",
+            "",
+            "| name | type | labels | |",
+            "| --- | --- | --- | --- |",
+            *plane,
             "",
             "## Recorded series",
             "By the PrometheusRule of each decision service, with its `namespace` and `job` (the service's name).",

@@ -171,3 +171,15 @@ aboveboard.dev/trust: {{ .Values.trust.document | default "" | sha256sum | quote
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
 {{- end -}}
+
+{{/* Called with (list $ port): Prometheus may scrape, where there is one. */}}
+{{- define "aboveboard.scraped" -}}
+- from:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ (index . 0).Values.monitoring.namespace }}
+      podSelector:
+        matchLabels:
+          app.kubernetes.io/name: prometheus
+  ports: [{protocol: TCP, port: {{ index . 1 }}}]
+{{- end -}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from tests.chart_cases import API_KEY, CHART, NAMESPACE, example, merged, pod_sp
 from tests.conftest import Golden
 from tests.deploy_cases import IMAGE, REPOSITORY, regions, service
 from tests.gatekeeper_constraints import constraint_definition
+from tests.golden.test_metrics_reference import control_plane
 from tests.kubernetes_schemas import problems
+from tests.prometheus_server import check_rules
 
 SETS = value_sets()
 EVERY_SET = pytest.mark.parametrize("name", SETS)
@@ -270,3 +273,36 @@ def test_containers_are_started_with_options_the_commands_have() -> None:
                     assert given <= known, f"{where}: {name} does not take {given - known}"
                     checked.add(name)
     assert checked == {"serve", "operator", "admission"}
+
+
+def test_alerts_of_the_control_plane_ask_for_what_is_counted(tmp_path: Path) -> None:
+    documents = render(SETS["monitored"])
+    [rule] = [d for d in documents if d["kind"] == "PrometheusRule"]
+    check_rules(rule["spec"]["groups"], tmp_path)
+    asked = {
+        name
+        for group in rule["spec"]["groups"]
+        for alert in group["rules"]
+        for name in re.findall(r"aboveboard_[a-z_]+", alert["expr"])
+    }
+    counted = {family.name + ("_total" if family.type == "counter" else "") for family in control_plane()}
+    assert asked
+    assert asked <= counted
+
+
+def test_prometheus_reaches_the_control_plane_and_believes_the_webhook() -> None:
+    documents = render(SETS["monitored"])
+    monitors = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "PodMonitor"}
+    assert set(monitors) == {"aboveboard-operator", "aboveboard-admission"}
+    deployments = {d["metadata"]["name"]: d for d in documents if d["kind"] == "Deployment"}
+    policies = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "NetworkPolicy"}
+    for name, monitor in monitors.items():
+        pod = deployments[name]["spec"]["template"]
+        assert monitor["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        [endpoint] = monitor["podMetricsEndpoints"]
+        assert endpoint["port"] in [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
+        ports = [port["port"] for rule in policies[name]["ingress"] for port in rule["ports"]]
+        assert endpoint["port"] in ports
+    [endpoint] = monitors["aboveboard-admission"]["podMetricsEndpoints"]
+    assert endpoint["tlsConfig"]["ca"]["secret"]["name"] == ADMISSION_SECRET
+    assert endpoint["tlsConfig"]["serverName"] == f"aboveboard-admission.{NAMESPACE}.svc"
