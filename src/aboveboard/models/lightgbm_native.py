@@ -59,7 +59,6 @@ class NativeBooster:
         # made with the GIL held (it is shorter than a hand-over) and under a lock, for interpreters without one.
         self._lock = threading.Lock()
         self._row = np.zeros(self._width)
-        self._shape = self._row.shape
         self._out = ctypes.c_double()
         self._length = ctypes.c_int64()
         self._arguments = (
@@ -79,12 +78,7 @@ class NativeBooster:
         return np.array([self.margin_of(rows[0])]) if len(rows) == 1 else self._many(rows)
 
     def margin_of(self, row: NDArray[np.float64]) -> float:
-        """Return the raw score of one row, shape (width,). Raises `RequestRefused` for another shape."""
-        if row.shape != self._shape:
-            raise RequestRefused(
-                f"a row of shape {row.shape} does not fit a model of {self._width} columns",
-                hint="encode it with the model's own encoding",
-            )
+        """Return the raw score of one row, which must have the shape (width,)."""
         with self._lock:
             self._row[:] = row
             status = self._single_row(*self._arguments)

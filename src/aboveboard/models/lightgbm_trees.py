@@ -1,4 +1,4 @@
-"""The LightGBM family: gradient-boosted trees, scored by LightGBM, explained exactly by our own kernel."""
+"""The LightGBM family: gradient-boosted trees, scored as LightGBM does, explained exactly by our own kernel."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from aboveboard.errors import NotVerified
+from aboveboard.errors import NotVerified, RequestRefused
 from aboveboard.models.boxes import Boxes, boxes_of_trees
 from aboveboard.models.lightgbm_native import NativeBooster
-from aboveboard.models.shapley import Explainer
+from aboveboard.models.shapley import Explainer, kernel_margin
 from aboveboard.models.trees import Trees, parse_trees
 from aboveboard.spec.types import Family
 
@@ -35,6 +35,8 @@ class LightGBMTrees:
         self.trees = trees
         self._owner = owner
         self._booster = NativeBooster(trees)
+        self._shape = (trees.width,)
+        self._margin_of = kernel_margin(trees, owner) or self._booster.margin_of
         self._explainers: dict[bytes, Explainer] = {}
 
     @classmethod
@@ -50,8 +52,13 @@ class LightGBMTrees:
         return self._booster.margin(rows)
 
     def margin_of(self, row: NDArray[np.float64]) -> float:
-        """Return the log-odds of one row, shape (width,)."""
-        return self._booster.margin_of(row)
+        """Return the log-odds of one row, shape (width,). Raises `RequestRefused` for another shape."""
+        if row.shape != self._shape:
+            raise RequestRefused(
+                f"a row of shape {row.shape} does not fit a model of {self._shape[0]} columns",
+                hint="encode it with the model's own encoding",
+            )
+        return self._margin_of(row)
 
     def attribute(self, rows: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return exact Baseline Shapley values, shape (n, width), against a reference row, shape (width,)."""

@@ -11,6 +11,7 @@ The work is done by a small C kernel; where it could not be built, a numpy twin 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -54,6 +55,19 @@ def kernel_forest(trees: Trees, reference: NDArray[np.float64], owner: NDArray[n
     except ValueError as error:
         raise NotVerified(f"the kernel does not take the trees: {error}", hint="build the model again") from error
     return forest
+
+
+def kernel_margin(trees: Trees, owner: NDArray[np.intp]) -> Callable[[NDArray[np.float64]], float] | None:
+    """Return what gives the margin of one row, shape (width,), bit for bit as LightGBM does; None without the kernel.
+
+    LightGBM keeps a tree in five arrays and the kernel in one: of memory that others have used meanwhile, and in a
+    server they have, a row needs a third. What is returned raises `ValueError` for a row of another shape.
+    """
+    if not HAS_KERNEL:
+        return None
+    forest: Any = kernel_forest(trees, np.zeros(trees.width), owner)
+    margin: Callable[[NDArray[np.float64]], float] = forest.margin
+    return margin
 
 
 class Explainer:

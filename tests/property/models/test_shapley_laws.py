@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from aboveboard.models.lightgbm_native import NativeBooster
-from aboveboard.models.shapley import HAS_KERNEL, Explainer, Forest, kernel_forest, numpy_forest
+from aboveboard.models.shapley import HAS_KERNEL, Explainer, Forest, kernel_forest, kernel_margin, numpy_forest
 from aboveboard.models.trees import Trees, parse_trees
 from tests.property.models.random_trees import ensembles, margin, owners, rows_of
 
@@ -91,3 +91,16 @@ def test_lightgbm_reads_the_trees_we_write_as_we_do(case: Case) -> None:
     assert parse_trees(text).to_text() == text
     native = NativeBooster(trees).margin(np.stack([row, reference]))
     assert native.tolist() == [margin(trees, row), margin(trees, reference)]
+
+
+@needs_kernel
+@settings(max_examples=100, deadline=None)
+@given(CASE)
+def test_the_kernel_scores_as_lightgbm_does_to_the_last_bit(case: Case) -> None:
+    trees, owner, row, reference = case
+    ours, theirs = kernel_margin(trees, owner), NativeBooster(trees)
+    assert ours is not None
+    for one in (row, reference, row * 1e-40, np.full_like(row, np.nan)):
+        assert ours(one) == theirs.margin(one[None, :])[0]
+    with pytest.raises(ValueError, match="does not fit"):
+        ours(np.append(row, 0.0))
