@@ -123,19 +123,23 @@ def predict(
                 "an output was asked for that the model does not have",
                 hint="score, and with the parameter reasons: true also reason_codes and reason_texts",
             )
-    if not explained and (record := _record(inputs)) is not None:
-        score = score_of(deployment.model, deployment.model.encoding.encode(record))
-        return [ResponseTensor(SCORE, [1], "FP64", [score])]
+    model, record = deployment.model, _record(inputs)
+    if record is not None:
+        row = model.encoding.encode(record)
+        if not explained:
+            return [ResponseTensor(SCORE, [1], "FP64", [score_of(model, row)])]
+        outputs = _explained(model, row[None, :], locale)
+        return [outputs[name] for name in wanted or available]
     columns = {tensor.name: _column(tensor) for tensor in inputs}
     if len(columns) != len(inputs):
         raise RequestRefused("an input is given twice", hint="send each input once")
     if len({len(column) for column in columns.values()}) > 1:
         raise RequestRefused("the inputs differ in their number of rows", hint="send as many values of each")
+    rows = model.encoding.encode_columns(columns)
     if not explained:
-        rows = deployment.model.encoding.encode_columns(columns)
-        scores: list[float] = deployment.model.score(rows).tolist() if len(rows) else []
+        scores: list[float] = model.score(rows).tolist() if len(rows) else []
         return [ResponseTensor(SCORE, [len(scores)], "FP64", scores)]
-    outputs = _explained(deployment.model, columns, locale)
+    outputs = _explained(model, rows, locale)
     return [outputs[name] for name in wanted or available]
 
 
@@ -207,8 +211,7 @@ def _record(inputs: Sequence[Tensor]) -> dict[str, object] | None:
     return record if len(record) == len(inputs) else None
 
 
-def _explained(model: Model, columns: dict[str, Sequence[object]], locale: str) -> dict[str, ResponseTensor]:
-    rows: NDArray[np.float64] = model.encoding.encode_columns(columns)
+def _explained(model: Model, rows: NDArray[np.float64], locale: str) -> dict[str, ResponseTensor]:
     if len(rows) > LARGEST_EXPLAINED:
         raise RequestRefused(
             "too many rows in a request that asks for reasons", hint=f"send at most {LARGEST_EXPLAINED:,}"

@@ -24,8 +24,9 @@ from aboveboard.serving.process import call_this_process
 
 FIRST_PAUSE_SECONDS: Final = 0.25
 LONGEST_PAUSE_SECONDS: Final = 10.0
-LAST_SECONDS: Final = 30.0
-"""How long to wait for the last publication when the server stops; what is not published then, the next one does."""
+LAST_SECONDS: Final = 9.0
+"""How long to wait for the last publication when the server stops; what is not published then, the next one does. A
+little less than a pod is granted after its drain."""
 
 COMMAND: Final = "log-keeper"
 NICENESS: Final = 5

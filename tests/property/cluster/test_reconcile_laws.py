@@ -12,6 +12,7 @@ from aboveboard.cluster import ReconcileContext, desired_objects, load_service
 from aboveboard.cluster.context import REGION_LABEL
 from aboveboard.cluster.pod import CLOSE_SECONDS, DRAIN_SECONDS, UNROUTE_SECONDS
 from aboveboard.errors import GateRefused
+from aboveboard.serving.keeper import LAST_SECONDS as KEEPER_LAST_SECONDS
 from aboveboard.serving.options import DRAIN_SECONDS as SERVER_DRAIN_SECONDS
 from tests.cluster_cases import CONTEXT, ISTIO, NETWORK, PROMETHEUS, document
 
@@ -100,6 +101,7 @@ def test_every_pod_is_restricted_verified_bound_to_its_region_and_drained(spec: 
     assert expression == {"key": REGION_LABEL, "operator": "In", "values": spec["spec"]["regions"]}
     assert pod["terminationGracePeriodSeconds"] == UNROUTE_SECONDS + DRAIN_SECONDS + CLOSE_SECONDS
     assert DRAIN_SECONDS == SERVER_DRAIN_SECONDS
+    assert CLOSE_SECONDS > KEEPER_LAST_SECONDS
     mounted = {mount["name"] for c in [*pod["initContainers"], *pod["containers"]] for mount in c["volumeMounts"]}
     offered = {volume["name"] for volume in pod["volumes"]}
     assert mounted - offered <= ({"home"} if spec["spec"]["journal"]["mode"] == "per-pod" else set())
