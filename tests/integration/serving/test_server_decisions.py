@@ -10,6 +10,7 @@ import pytest
 
 from aboveboard.audit import Query, events
 from aboveboard.audit.verifier import VerificationFailed, verify_receipt
+from aboveboard.clock import system_clock
 from aboveboard.files import secret_bytes
 from aboveboard.ids import subject_token
 from aboveboard.settings import Home
@@ -107,7 +108,8 @@ def test_no_answer_belongs_to_another_request(released: Released, server: Server
 def test_outcomes_are_joined_to_their_decision(released: Released, home: Home) -> None:
     with running(home, release=released.digests[0]) as server, server.client() as client:
         answer = client.post("/v1/decisions", json=released.clients[7]).json()
-        report = {"decision_id": answer["decision_id"], "label": "repaid", "observed": "2026-12-01"}
+        today = f"{system_clock():%Y-%m-%d}"
+        report = {"decision_id": answer["decision_id"], "label": "repaid", "observed": today}
         response = client.post("/v1/outcomes", json=report)
         assert response.status_code == 201
         assert response.json()["label"] == "repaid"
