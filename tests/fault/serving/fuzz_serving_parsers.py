@@ -20,6 +20,7 @@ with atheris.instrument_imports(include=["aboveboard.serving"]):
     from aboveboard.audit import AuditLog
     from aboveboard.clock import system_clock
     from tests.fault.serving.exchange import Front, hold_alike
+    from tests.fault.serving.grpc_parser import feed_grpc, grpc_seed
     from tests.fault.serving.parsers import Parsers, seeds, tokens_of
     from tests.fault.serving.small import small_deployment
     from tests.fault.serving.test_lane_bytes import PIECES
@@ -33,7 +34,7 @@ def main() -> None:
         corpus = root / "corpus"
         corpus.mkdir()
         deployment = small_deployment()
-        for number, seed in enumerate([*seeds(deployment), *PIECES]):
+        for number, seed in enumerate([*seeds(deployment), grpc_seed(deployment), *PIECES]):
             (corpus / str(number)).write_bytes(seed)
         with AuditLog.open(root / "audit", keys=root / "keys", origin="fuzz.example/log", clock=system_clock) as log:
             front, parsers = Front(deployment, log), Parsers(deployment, tokens_of(root))
@@ -45,6 +46,7 @@ def main() -> None:
 
             def one_input(data: bytes) -> None:
                 parsers.feed(data)
+                feed_grpc(deployment, data)
                 asyncio.run(both(data))
 
             atheris.Setup([*sys.argv, os.fspath(corpus)], one_input)

@@ -8,17 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from aboveboard.clock import system_clock
 from aboveboard.errors import AboveboardError
-from aboveboard.serving import oip, oip_grpc
+from aboveboard.serving import oip
 from aboveboard.serving.access import NotAuthenticated
 from aboveboard.serving.control import Rollback, TrackChange
 from aboveboard.serving.deployment import Deployment
-from aboveboard.serving.grpc import open_inference_pb2 as pb
 from aboveboard.serving.http import check_content_type, check_length
 from aboveboard.serving.identity import Tokens, load_identity, parse_keys
 from aboveboard.serving.inference import DATATYPES, from_binary
@@ -81,8 +79,6 @@ class Parsers:
         for datatype in (*set(DATATYPES.values()), "FP16", "UINT8", "nonsense"):
             with contextlib.suppress(AboveboardError):
                 from_binary(datatype, data)
-        with contextlib.suppress(AboveboardError, DecodeError):
-            oip_grpc.infer(self._deployment, pb.ModelInferRequest.FromString(data))
 
 
 def _token(**claims: Any) -> bytes:
@@ -102,9 +98,6 @@ def seeds(deployment: Deployment) -> list[bytes]:
         {"name": name, "shape": [1], "datatype": "INT64", "parameters": {"binary_data_size": 8}} for name in features
     ]
     head = json.dumps({"inputs": binary, "parameters": {"binary_data_output": True}}).encode()
-    message = pb.ModelInferRequest(model_name="m", id="7")
-    for name, value in features.items():
-        message.inputs.add(name=name, datatype="INT64", shape=[1]).contents.int64_contents.append(value)
     documents: list[Any] = [
         {**decision, "cohort": {"sex": 1}},
         {"requests": [decision, decision]},
@@ -119,7 +112,6 @@ def seeds(deployment: Deployment) -> list[bytes]:
         *(json.dumps(document).encode() for document in documents),
         b"%d\n%b%b" % (len(head), head, b"\1\0\0\0\0\0\0\0" * len(features)),
         b"\3\0\0\0abc\0\0\0\0",
-        message.SerializeToString(),
         *GOOD_TOKENS,
         _token(exp=1),
         b"application/json; charset=utf-8",

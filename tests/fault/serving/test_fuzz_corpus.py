@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from aboveboard.serving.requests import parse_decision
 from tests.fault.serving.parsers import GOOD_TOKENS, Parsers, seeds, tokens_of
 from tests.fault.serving.small import small_deployment
 
+ROOT = Path(__file__).parents[3]
 DAMAGED = 60
 """Inputs made from each seed."""
 
@@ -65,3 +68,7 @@ def test_damaged_seeds(deployment: Deployment, parsers: Parsers) -> None:
                 continue
             refused += 1
     assert refused > DAMAGED * 10
+
+
+def test_grpc_seeds_whole_and_damaged() -> None:
+    subprocess.run([sys.executable, "-m", "tests.fault.serving.grpc_parser"], check=True, cwd=ROOT)
