@@ -56,6 +56,7 @@ def test_the_webhook_refuses_what_nobody_released(tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "aboveboard", "admission", f"--trust={trust}", "--releases=127.0.0.1:9/releases"),
         *("--plain-http", f"--certificates={tmp_path}", "--self-signed=localhost", f"--port={port}"),
+        "--without-cluster-packs",
     ]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as webhook:
         try:
@@ -66,6 +67,7 @@ def test_the_webhook_refuses_what_nobody_released(tmp_path: Path) -> None:
             }
             while not (tmp_path / "ca.crt").exists() and webhook.poll() is None:
                 time.sleep(0.1)
+            assert webhook.poll() is None
             script = [sys.executable, str(CHART / "files" / "refuses.py")]
             finished = subprocess.run(script, env=asked, capture_output=True, text=True, timeout=90, check=False)
             assert finished.returncode == 0, finished.stderr

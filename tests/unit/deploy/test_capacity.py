@@ -44,10 +44,10 @@ def test_the_arithmetic_by_hand() -> None:
 
 
 def test_a_region_carries_what_it_may_take_over_and_no_more() -> None:
-    plan = plan_capacity(demand(3000, "eu-west", "eu-central", "br-south"), load_figures(), REGIONS)
+    plan = plan_capacity(demand(60_000, "eu-west", "eu-central", "br-south"), load_figures(), REGIONS)
     by_name = {region.region: region for region in plan.regions}
-    assert by_name["eu-central"].takes_over == 1000
-    assert by_name["eu-west"].takes_over == 1000
+    assert by_name["eu-central"].takes_over == 20_000
+    assert by_name["eu-west"].takes_over == 20_000
     assert by_name["br-south"].takes_over == 0
     assert by_name["eu-west"].max_replicas > by_name["br-south"].max_replicas
 
