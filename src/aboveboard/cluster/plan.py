@@ -20,6 +20,8 @@ APPLIED = f"{GROUP}/applied"
 SHARED_WITH = f"{GROUP}/shared-with"
 """The annotation of objects in which a roll-out controller owns weights and selectors."""
 ROLLOUT_HASH = "rollouts-pod-template-hash"
+AUTOSCALERS = frozenset({"HorizontalPodAutoscaler", "ScaledObject"})
+"""Of these only one may be there at a time: KEDA's admission refuses what another autoscaler scales already."""
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?", re.ASCII)
 _FACTORS: dict[str | None, Decimal] = {
@@ -77,6 +79,7 @@ class Change:
 def plan(desired: Sequence[dict[str, Any]], observed: Iterable[Mapping[str, Any]], *, owner: str) -> list[Change]:
     """Return the changes that make `observed` what is `desired`: applications in order, then deletions backwards.
 
+    An autoscaler that gives way to one of another kind goes first; until the other is there the pods stay as many.
     `observed` may lack anything. `owner` is the uid of the service; of objects that something else controls, those
     desired raise `Conflict`, and those no longer wanted are left alone.
     """
@@ -98,7 +101,9 @@ def plan(desired: Sequence[dict[str, Any]], observed: Iterable[Mapping[str, Any]
             changes.append(Change(Action.APPLY, key, reason, wanted, ours=found is None or is_ours(found, owner)))
     kept = {Key.of(item) for item in desired}
     gone = [key for key, item in there.items() if key not in kept and is_ours(item, owner)]
-    return [*changes, *(Change(Action.DELETE, key, "no longer wanted") for key in reversed(gone))]
+    deletions = [Change(Action.DELETE, key, "no longer wanted") for key in reversed(gone)]
+    first = [change for change in deletions if change.key.kind in AUTOSCALERS]
+    return [*first, *changes, *(change for change in deletions if change not in first)]
 
 
 def is_ours(item: Mapping[str, Any], owner: str) -> bool:

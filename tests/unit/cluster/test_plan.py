@@ -72,6 +72,24 @@ def test_deletions_come_last_and_backwards_and_only_of_what_is_ours() -> None:
     assert [change.action for change in changes][-3:] == [Action.DELETE] * 3
 
 
+def test_an_autoscaler_makes_room_for_another_before_that_comes() -> None:
+    """KEDA refuses to scale what a HorizontalPodAutoscaler scales, and the other way round they would fight."""
+    item, context = CASES["canary"]
+    with_uid = {**item, "metadata": {**item["metadata"], "uid": OWNER}}
+    horizontal = desired_objects(load_service(with_uid), context)
+    integrations = {**with_uid["spec"]["integrations"], "keda": {}}
+    keda = desired_objects(
+        load_service({**with_uid, "spec": {**with_uid["spec"], "integrations": integrations}}), context
+    )
+    for before, after in ((horizontal, keda), (keda, horizontal)):
+        kinds = [
+            (change.action, change.key.kind)
+            for change in plan(after, in_cluster(before), owner=OWNER)
+            if change.key.kind in ("HorizontalPodAutoscaler", "ScaledObject")
+        ]
+        assert [action for action, _ in kinds] == [Action.DELETE, Action.APPLY]
+
+
 def test_somebody_elses_object_is_not_taken() -> None:
     desired = objects()
     there = in_cluster(desired)
