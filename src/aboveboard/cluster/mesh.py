@@ -136,13 +136,6 @@ def _rules(service: DecisionService, istio: Istio) -> dict[str, Any]:
                 "to": [{"operation": {"paths": list(PATHS), "ports": [str(PORT)]}}],
             }
         )
-    if prometheus := service.spec.integrations.prometheus:
-        rules.append(
-            {
-                "from": [{"source": {"namespaces": [prometheus.namespace]}}],
-                "to": [{"operation": {"methods": ["GET"], "paths": ["/metrics"], "ports": [str(PORT)]}}],
-            }
-        )
     return {"rules": rules} if rules else {}
 
 

@@ -8,6 +8,8 @@ from aboveboard.cluster.types import API_VERSION, GROUP, DecisionService
 
 PORT = 8080
 """Where the decision server listens in its pod."""
+AGENT_PORT = 15020
+"""Where Istio's agent in a pod tells metrics, in plain text: the proxy's and, merged with them, the server's."""
 
 RESIDENCY_LABEL = f"{GROUP}/residency"
 TAKES_FROM_PREFIX = f"from.{GROUP}/"

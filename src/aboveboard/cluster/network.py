@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aboveboard.cluster.context import ReconcileContext
-from aboveboard.cluster.naming import PORT, instance, selector
+from aboveboard.cluster.naming import AGENT_PORT, PORT, instance, selector
 from aboveboard.cluster.surroundings import Destination, Peer
 from aboveboard.cluster.types import DecisionService, RolloutForm
 
@@ -80,17 +80,27 @@ def network_policies(
         istiod = [{"protocol": "TCP", "port": port} for port in _ISTIO_PORTS]
         egress.append({"to": [_namespace(_ISTIO_NAMESPACE, {"app": "istiod"})], "ports": istiod})
     spec: dict[str, Any] = {"podSelector": chosen, "policyTypes": both, "egress": egress}
-    if callers := _callers(service):
-        spec["ingress"] = [{"from": callers, "ports": [{"protocol": "TCP", "port": port} for port in ports]}]
+    if ingress := _ingress(service, ports):
+        spec["ingress"] = ingress
     allow = instance(service, "networking.k8s.io/v1", "NetworkPolicy", spec, suffix="-allow")
     return [deny, allow]
+
+
+def _ingress(service: DecisionService, ports: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Return who comes in: callers to the `ports`, and Prometheus to where metrics are."""
+    rules: list[dict[str, Any]] = []
+    if callers := _callers(service):
+        rules.append({"from": callers, "ports": [{"protocol": "TCP", "port": port} for port in ports]})
+    if (prometheus := service.spec.integrations.prometheus) is not None:
+        scraped = PORT if service.spec.integrations.istio is None else AGENT_PORT
+        peer = _namespace(prometheus.namespace, {"app.kubernetes.io/name": "prometheus"})
+        rules.append({"from": [peer], "ports": [{"protocol": "TCP", "port": scraped}]})
+    return rules
 
 
 def _callers(service: DecisionService) -> list[dict[str, Any]]:
     integrations = service.spec.integrations
     peers = [_peer(caller) for caller in service.spec.network.callers]
-    if integrations.prometheus is not None:
-        peers.append(_namespace(integrations.prometheus.namespace, {"app.kubernetes.io/name": "prometheus"}))
     if integrations.gateway is not None:
         peers.append(_namespace(integrations.gateway.namespace, {}))
     if integrations.istio is not None:

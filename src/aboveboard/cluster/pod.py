@@ -157,6 +157,13 @@ def _metadata(service: DecisionService, context: ReconcileContext) -> dict[str, 
         more |= dict.fromkeys((TAKES_FROM_PREFIX + name for name in takes_from(service, context)), "true")
         # The init container needs the network, so the proxy has to be there first (a native sidecar is).
         annotations["sidecar.istio.io/nativeSidecar"] = "true"
+        # Its agent offers what it finds here together with its own, outside of mutual TLS.
+        annotations |= {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": str(PORT),
+            "prometheus.io/path": "/metrics",
+            "prometheus.istio.io/merge-metrics": "true",
+        }
     return {
         "labels": {
             **labels(service),
