@@ -22,7 +22,9 @@ class Role(StrEnum):
     """What a client may do."""
 
     DECIDE = "decide"
-    """Ask for decisions and predictions, report outcomes, fetch receipts."""
+    """Ask for decisions, report outcomes, fetch receipts."""
+    PREDICT = "predict"
+    """Ask for scores over the Open Inference Protocol, which are in no log: not for what decides about people."""
     READ = "read"
     """Read decisions and notices: personal data."""
     REVIEW = "review"

@@ -96,8 +96,8 @@ class DecisionEndpoint:
             await respond(send, 200, JSON_TYPE, msgspec.json.encode(answer))
         trace.end(status)
 
-    def admit(self, headers: Headers) -> Client:
-        """Return who asks, from the headers of a decision request.
+    def admit(self, headers: Headers, role: Role = Role.DECIDE) -> Client:
+        """Return who asks, from the headers of a request that takes a role.
 
         Raises `NotAuthenticated`, `NotAuthorised`, `TooManyRequests`, `UnsupportedMediaType` and, where a length is
         declared, `TooLarge`.
@@ -111,7 +111,7 @@ class DecisionEndpoint:
             elif name == b"authorization":
                 authorization = value
         client = self._access.client(authorization)
-        client.require(Role.DECIDE)
+        client.require(role)
         check_content_type(kind)
         return client
 

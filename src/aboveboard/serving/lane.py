@@ -15,6 +15,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aboveboard.errors import AboveboardError
+from aboveboard.serving.access import Role
 from aboveboard.serving.entries import DECIDE, INFER, INFER_VERSION, Entry
 from aboveboard.serving.heads import LONGEST_HEAD, KnownHead, comes_again
 from aboveboard.serving.http import DECISIONS_PATH, JSON_TYPE, DecisionEndpoint, Headers, fault, refuse, too_large
@@ -95,6 +96,11 @@ class LaneCycle:
         self.response_complete = False
         self.message_event = _NO_EVENT
         self.trace: Trace = UNTRACED
+
+    @property
+    def role(self) -> Role:
+        """Return what a client must be allowed to do."""
+        return Role.DECIDE if self.model is None else Role.PREDICT
 
     @property
     def entry(self) -> Entry:
@@ -268,7 +274,7 @@ class LaneProtocol(HttpToolsProtocol):
         if tracing is not None:
             cycle.trace = tracing.begin(cycle.headers, cycle.entry, scheme=self.scheme, server=self.server)
         try:
-            cycle.client = self._endpoint.admit(cycle.headers).name
+            cycle.client = self._endpoint.admit(cycle.headers, cycle.role).name
         except AboveboardError as error:
             # The body, if it is still to come, is not worth reading.
             cycle.keep_alive = cycle.keep_alive and not cycle.more_body

@@ -131,7 +131,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
         trace = UNTRACED if self._tracing is None else self._tracing.begin(_metadata(context), INFER_CALL)
 
         def answer() -> Any:
-            self._access.client(_authorization(context)).require(Role.DECIDE)
+            self._access.client(_authorization(context)).require(Role.PREDICT)
             deployment = self._model(request.model_name, request.model_version)
             trace.note(model=deployment.name, release=deployment.digest)
             return infer(deployment, request)

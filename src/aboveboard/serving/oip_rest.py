@@ -53,7 +53,7 @@ class InferenceRest:
 
     async def infer(self, request: Request) -> Response:
         """Answer scores."""
-        client_of(request, self._access, Role.DECIDE)
+        client_of(request, self._access, Role.PREDICT)
         declared = request.headers.get(oip.JSON_LENGTH_HEADER.decode())
         kind = request.headers.get("content-type")
         # Triton's client declares no type at all, and binary data are whatever their client calls them.

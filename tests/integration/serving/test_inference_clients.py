@@ -271,7 +271,7 @@ def test_refuses_over_grpc_what_it_refuses_over_http(both: Both, features: list[
 def test_a_key_is_asked_for_over_grpc_too(
     released: Released, home: Home, tmp_path: Path, features: list[dict[str, int]]
 ) -> None:
-    keys = {role: new_key() for role in ("decide", "read")}
+    keys = {role: new_key() for role in ("predict", "decide", "read")}
     records = [{"name": role, "key_sha256": digest, "roles": [role]} for role, (_, digest) in keys.items()]
     clients = tmp_path / "clients.json"
     clients.write_text(json.dumps({"clients": records}))
@@ -285,11 +285,12 @@ def test_a_key_is_asked_for_over_grpc_too(
             ({}, "UNAUTHENTICATED"),
             ({"authorization": "Bearer abk_unknown"}, "UNAUTHENTICATED"),
             ({"authorization": f"Bearer {keys['read'][0]}"}, "PERMISSION_DENIED"),
+            ({"authorization": f"Bearer {keys['decide'][0]}"}, "PERMISSION_DENIED"),
         ):
             with pytest.raises(InferenceServerException) as refused:
                 client.infer(MODEL, inputs, headers=headers)
             assert refused.value.status() == f"StatusCode.{status}"
-        answer = client.infer(MODEL, inputs, headers={"authorization": f"Bearer {keys['decide'][0]}"})
+        answer = client.infer(MODEL, inputs, headers={"authorization": f"Bearer {keys['predict'][0]}"})
         assert len(answer.as_numpy("score")) == PEOPLE
         client.close()
 

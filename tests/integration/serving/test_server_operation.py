@@ -66,7 +66,7 @@ def test_other_machines_are_answered_only_if_clients_are_named(released: Release
 
 
 def test_clients_prove_who_they_are_and_keep_to_their_roles(released: Released, home: Home) -> None:
-    keys = {"loans": ["decide"], "auditor": ["read"], "sre": ["operate"]}
+    keys = {"loans": ["decide"], "auditor": ["read"], "sre": ["operate"], "scores": ["predict"]}
     records = [
         {"name": name, "key_sha256": hashlib.sha256(f"abk_{name}".encode()).hexdigest(), "roles": roles}
         for name, roles in keys.items()
@@ -75,6 +75,9 @@ def test_clients_prove_who_they_are_and_keep_to_their_roles(released: Released, 
     path.write_text(json.dumps({"clients": [*records, {**records[0], "key_sha256": "0" * 64, "name": "other"}]}))
     path.chmod(0o600)
     plan = {"tracks": {"champion": released.digests[0]}, "reason": "test"}
+
+    row = released.clients[0]["features"]
+    prediction = {"inputs": [{"name": n, "shape": [1], "datatype": "INT64", "data": [row[n]]} for n in row]}
 
     def bearer(name: str) -> dict[str, str]:
         return {"authorization": f"Bearer abk_{name}"}
@@ -91,6 +94,11 @@ def test_clients_prove_who_they_are_and_keep_to_their_roles(released: Released, 
         assert client.get(read).status_code == 401
         assert client.get(read, headers=bearer("loans")).status_code == 403
         assert client.get(read, headers=bearer("auditor")).status_code == 200
+        for version in ("", f"/versions/{released.digests[0]}"):
+            infer = f"/v2/models/credit-default{version}/infer"
+            for headers, status in (({}, 401), (bearer("loans"), 403), (bearer("scores"), 200)):
+                assert client.post(infer, json=prediction, headers=headers).status_code == status
+                assert client.post(infer, content=json.dumps(prediction), headers=headers).status_code == status
         assert client.put("/v1/tracks", json=plan, headers=bearer("loans")).status_code == 403
         assert client.put("/v1/tracks", json=plan, headers=bearer("sre")).status_code == 200
         assert client.get("/readyz").status_code == 200  # probes need no key
