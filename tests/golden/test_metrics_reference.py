@@ -14,6 +14,7 @@ from aboveboard.cluster.metrics import AdmissionMetrics, OperatorMetrics
 from aboveboard.serving.cases import case_family
 from aboveboard.serving.metrics import Metrics
 from aboveboard.streaming.meters import CollectorMeters, RelayMeters
+from aboveboard.streaming.progress import Progress
 from tests.cluster_cases import CONTEXT, PROMETHEUS, document
 from tests.golden.test_reference import compare
 
@@ -87,6 +88,8 @@ def streaming() -> list[tuple[Metric, tuple[str, ...]]]:
     registries = [CollectorRegistry(), CollectorRegistry()]
     RelayMeters(registries[0], system_clock)
     CollectorMeters(registries[1])
+    Progress(registries[0], "relay", clock=system_clock)
+    Progress(registries[1], "collector", clock=system_clock)
     collectors = [collector for registry in registries for collector in registry._collector_to_names]
     found = {family.name: (family, labels_of(one)) for one in collectors for family in one.collect()}
     return list(found.values())

@@ -144,32 +144,55 @@ topologySpreadConstraints:
 aboveboard.dev/trust: {{ .Values.trust.document | default "" | sha256sum | quote }}
 {{- end -}}
 
+{{/*
+Called with (list "to" or "from", address ranges, more peers): the peers of a rule. Where everything is allowed no peer is
+named: 0.0.0.0/0 is not IPv6, and to Cilium nodes, with the API server on them, are no addresses at all.
+*/}}
+{{- define "aboveboard.peers" -}}
+{{- if not (has "0.0.0.0/0" (index . 1)) }}
+{{ index . 0 }}:
+  {{- range index . 1 }}
+  - ipBlock: {cidr: {{ . | quote }}}
+  {{- end }}
+  {{- range slice . 2 }}
+  - {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "aboveboard.registryEgress" -}}
 - to:
     - namespaceSelector:
         matchLabels:
           kubernetes.io/metadata.name: {{ .Values.networkPolicies.dnsNamespace }}
       podSelector:
-        matchLabels:
-          k8s-app: kube-dns
+        matchExpressions:
+          - {key: k8s-app, operator: In, values: [kube-dns, node-local-dns]}
+    # The NodeLocal DNSCache, where a node has one.
+    - ipBlock: {cidr: 169.254.20.10/32}
   ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
-- to:
-    {{- range .Values.registry.cidrs }}
-    - ipBlock: {cidr: {{ . }}}
-    {{- end }}
-  ports: [{protocol: TCP, port: {{ .Values.registry.port }}}]
+- ports: [{protocol: TCP, port: {{ .Values.registry.port }}}]
+  {{- include "aboveboard.peers" (list "to" .Values.registry.cidrs) | indent 2 }}
 {{- end -}}
 
 {{- define "aboveboard.egress" -}}
 {{ include "aboveboard.registryEgress" . }}
-- to:
-    {{- range .Values.networkPolicies.apiServer.cidrs }}
-    - ipBlock: {cidr: {{ . }}}
-    {{- end }}
-  ports:
+- ports:
     {{- range .Values.networkPolicies.apiServer.ports }}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
+  {{- include "aboveboard.peers" (list "to" .Values.networkPolicies.apiServer.cidrs) | indent 2 }}
+{{- if .Values.mesh.enabled }}
+# Where a proxy gets its certificate and its configuration.
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: istio-system
+      podSelector:
+        matchLabels:
+          app: istiod
+  ports: [{protocol: TCP, port: 15012}]
+{{- end }}
 {{- end -}}
 
 {{/* Called with (list $ port): Prometheus may scrape, where there is one. */}}

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from aboveboard.streaming.kafka import KafkaSettings
+    from aboveboard.streaming.progress import Progress
 
 DECISIONS, OUTCOMES, REJECTED = "aboveboard.decisions", "aboveboard.outcomes", "aboveboard.outcomes.rejected"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,7 +89,7 @@ def kafka_options(function: F) -> F:
                 type=click.IntRange(0, 65535),
                 default=9464,
                 show_default=True,
-                help="Prometheus metrics over HTTP. 0 for none.",
+                help="HTTP: /metrics, and the probes /livez and /readyz. 0 for none.",
             ),
         ]
     ):
@@ -132,17 +133,19 @@ def relay(
     from aboveboard.streaming.kafka import Sender, reachable
     from aboveboard.streaming.meters import RelayMeters
     from aboveboard.streaming.position import Positions
+    from aboveboard.streaming.progress import Progress
     from aboveboard.streaming.relay import Relay
     from aboveboard.streaming.rounds import rounds
 
     out = output_of(as_json)
     workspace, registry = Workspace.of(ctx), CollectorRegistry()
+    progress = Progress(registry, "relay", clock=workspace.clock)
     reachable(settings, [topic])
     with (
         workspace.log() as log,
         closing(Positions.open(workspace.home, workspace.where)) as positions,
         closing(Sender(settings, topic)) as sender,
-        running(metrics_host, metrics_port, registry) as stop,
+        running(metrics_host, metrics_port, registry, progress) as stop,
     ):
         form = cloudevent.structured if mode == "structured" else cloudevent.binary
         meters = RelayMeters(registry, workspace.clock)
@@ -151,7 +154,7 @@ def relay(
             made.rewind(start)
         out.say(f"[green]✓[/] relaying decisions of [bold]{escape(log.origin)}[/] to {escape(topic)}")
         out.document({"topic": topic, "log": log.origin})
-        rounds(made.round, stop, meters.failures)
+        rounds(made.round, stop, progress)
 
 
 @command.command()
@@ -186,18 +189,20 @@ def collect(
     from aboveboard.streaming.collector import Collector
     from aboveboard.streaming.kafka import Sender, Source, reachable
     from aboveboard.streaming.meters import CollectorMeters
+    from aboveboard.streaming.progress import Progress
     from aboveboard.streaming.rounds import rounds
 
     if rejected == topic:
         raise Misuse("what is rejected cannot go back to where it came from", hint="name another topic")
     out = output_of(as_json)
     workspace, registry = Workspace.of(ctx), CollectorRegistry()
+    progress = Progress(registry, "collector", clock=workspace.clock)
     reachable(settings, [topic, rejected])
     with (
         workspace.log() as log,
         closing(Sender(settings, rejected)) as sender,
         closing(Source(settings, topic, group)) as source,
-        running(metrics_host, metrics_port, registry) as stop,
+        running(metrics_host, metrics_port, registry, progress) as stop,
     ):
         meters = CollectorMeters(registry)
         collector = Collector(log, sender.send, actor=workspace.actor, clock=workspace.clock, meters=meters)
@@ -217,7 +222,7 @@ def collect(
 
         out.say(f"[green]✓[/] collecting outcomes from {escape(topic)} into [bold]{escape(log.origin)}[/]")
         out.document({"topic": topic, "rejected": rejected, "group": group, "log": log.origin})
-        rounds(work, stop, meters.failures)
+        rounds(work, stop, progress)
 
 
 @command.command()
@@ -230,28 +235,21 @@ def schema() -> None:
 
 
 @contextmanager
-def running(host: str, port: int, registry: CollectorRegistry) -> Iterator[threading.Event]:
-    """Answer metrics and yield an event that SIGTERM and SIGINT set. Raises `Conflict` where the port is taken."""
-    from prometheus_client import start_http_server
+def running(host: str, port: int, registry: CollectorRegistry, progress: Progress) -> Iterator[threading.Event]:
+    """Answer probes and metrics, and yield an event that SIGTERM and SIGINT set.
 
-    from aboveboard.serving.listening import listen
+    Raises `Conflict` where the port is taken.
+    """
     from aboveboard.serving.logs import logging_to
+    from aboveboard.streaming.health import answering
 
     stop = threading.Event()
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     with logging_to(sys.stderr):
-        server = None
-        if port:
-            with listen(host, port):
-                pass  # it is free, and the address is one of this machine
-            server, thread = start_http_server(port, host, registry)
         try:
-            yield stop
+            with answering(host, port, registry, progress) if port else nullcontext():
+                yield stop
         finally:
-            if server is not None:
-                server.shutdown()
-                server.server_close()
-                thread.join()
             for number, handler in before.items():
                 signal.signal(number, handler)

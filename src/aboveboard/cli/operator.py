@@ -28,6 +28,12 @@ from aboveboard.cli.workspace import Workspace
 @click.option(
     "--trust-config-map", default="aboveboard-trust", show_default=True, help="Its trust.json goes into pods."
 )
+@click.option(
+    "--dns-namespace",
+    default="kube-system",
+    show_default=True,
+    help="Where the cluster's DNS is: pods reach it there.",
+)
 @click.option("--namespace", help="Look after this namespace only. Default: all of them.")
 @click.option(
     "--lease-namespace", default="aboveboard-system", show_default=True, help="Where the Lease is that says who acts."
@@ -51,6 +57,7 @@ def command(
     regions_file: Path | None,
     registry_secret: str | None,
     trust_config_map: str,
+    dns_namespace: str,
     namespace: str | None,
     lease_namespace: str,
     resync: int,
@@ -84,6 +91,7 @@ def command(
         region=region,
         node_regions={**node_regions_of(regions), **regions_of(node_regions)},
         regions=regions,
+        dns_namespace=dns_namespace,
     )
 
     async def act() -> bool:

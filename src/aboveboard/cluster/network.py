@@ -16,6 +16,10 @@ _ISTIO_PORTS = (15012,)
 """Where istiod gives a proxy its certificate and configuration."""
 
 
+NODE_LOCAL_DNS = "169.254.20.10/32"
+"""Where the NodeLocal DNSCache of a node listens: on the node itself, in front of the cluster's DNS."""
+
+
 def services(service: DecisionService) -> list[dict[str, Any]]:
     """Return the Services: one to call, one naming every pod for scrapes, and two more to divide traffic between."""
     chosen = selector(service)
@@ -71,7 +75,7 @@ def network_policies(
     )
     dns_port = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     egress: list[dict[str, Any]] = [
-        {"to": [_namespace(context.dns_namespace, {"k8s-app": "kube-dns"})], "ports": dns_port},
+        {"to": _dns(context.dns_namespace), "ports": dns_port},
         *(_destination(destination) for destination in service.spec.network.destinations),
     ]
     if (tracing := service.spec.integrations.tracing) is not None:
@@ -84,6 +88,15 @@ def network_policies(
         spec["ingress"] = ingress
     allow = instance(service, "networking.k8s.io/v1", "NetworkPolicy", spec, suffix="-allow")
     return [deny, allow]
+
+
+def _dns(namespace: str) -> list[dict[str, Any]]:
+    """Return the cluster's DNS, and the cache that a node may have in front of it."""
+    servers = {"key": "k8s-app", "operator": "In", "values": ["kube-dns", "node-local-dns"]}
+    return [
+        {**_namespace(namespace, {}), "podSelector": {"matchExpressions": [servers]}},
+        {"ipBlock": {"cidr": NODE_LOCAL_DNS}},
+    ]
 
 
 def _ingress(service: DecisionService, ports: tuple[int, ...]) -> list[dict[str, Any]]:

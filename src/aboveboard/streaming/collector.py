@@ -21,6 +21,8 @@ from aboveboard.streaming.meters import CollectorMeters
 
 PURPOSE: Final = "joining an outcome"
 """Why decisions are looked at; logged once for each batch."""
+LARGEST_REJECTED: Final = 900_000
+"""Bytes of key and value: clients and brokers take a million by default, headers included."""
 
 
 class Received(NamedTuple):
@@ -117,8 +119,12 @@ class Collector:
 
 
 def rejection(one: Rejected) -> Message:
-    """Return a message for the topic of the rejected: as it came, with where it was and its problem as headers."""
+    """Return a message for the topic of the rejected: as it came, with where it was and its problem as headers.
+
+    One that with the headers would be larger than brokers take is cut, and has its former size as a header, too.
+    """
     message, error = one
+    key, value = message.key or b"", message.value or b""
     headers = {
         "problem": error.code,
         "detail": error.message,
@@ -126,9 +132,11 @@ def rejection(one: Rejected) -> Message:
         "partition": str(message.partition),
         "offset": str(message.offset),
     }
-    return Message(
-        message.key or b"", message.value or b"", [(name, value.encode()) for name, value in headers.items()]
-    )
+    if (size := len(key) + len(value)) > LARGEST_REJECTED:
+        headers["size"] = str(size)
+        key = key[:LARGEST_REJECTED]
+        value = value[: LARGEST_REJECTED - len(key)]
+    return Message(key, value, [(name, text.encode()) for name, text in headers.items()])
 
 
 def _parsed(message: Received) -> OutcomeReport:

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 SEND_SECONDS: Final = 30.0
 """How long brokers may take to store a message before the attempt counts as failed."""
 _CONNECT_SECONDS: Final = 10.0
+_SILENCE_SECONDS: Final = 15.0
+"""Without a message after which the brokers are asked whether they are there."""
+_BATCH_BYTES: Final = 8 << 20
+"""After which a batch is full, whatever its number of messages."""
+_AT_ONCE: Final = 32
 
 _log = logging.getLogger("aboveboard.streaming.kafka")
 
@@ -63,27 +68,44 @@ class KafkaSettings:
         found["bootstrap.servers"] = self.brokers
         return found
 
+    def state(self) -> tuple[tuple[int, ...] | None, ...]:
+        """Return what differs once a file is another; librdkafka reads them only when a client is made."""
+        return tuple(
+            _state(path) for path in (self.authority, self.certificate, self.certificate_key, self.properties)
+        )
+
 
 class Sender:
-    """Sends messages to one topic; idempotent, and acknowledged by all replicas in sync."""
+    """Sends messages to one topic; idempotent, and acknowledged by all replicas in sync.
+
+    Certificates, and what else is in the files of the settings, may change meanwhile.
+    """
 
     def __init__(self, settings: KafkaSettings, topic: str, *, seconds: float = SEND_SECONDS) -> None:
+        self._settings = settings
         self._topic = topic
         self._seconds = seconds
-        self._configuration = {
-            **settings.configuration(),
+        self._producer: Producer | None = self._made()
+
+    def configuration(self) -> dict[str, Any]:
+        """Return librdkafka's configuration of a producer. Raises as `KafkaSettings.configuration` does."""
+        return {
+            **self._settings.configuration(),
             "enable.idempotence": True,
             "acks": "all",
             "linger.ms": 5,
             "compression.type": "lz4",
-            "delivery.timeout.ms": int(seconds * 1000),
+            "delivery.timeout.ms": int(self._seconds * 1000),
         }
-        self._producer: Producer | None = self._made()
 
     def send(self, messages: Sequence[Message]) -> None:
         """Return once the brokers have all messages. Raises `StorageFailed`; then some may be there."""
         if not messages:
             return
+        from confluent_kafka import KafkaException
+
+        if self._producer is not None and self._state != self._settings.state():
+            self._discard()  # nothing is under way between two calls
         if self._producer is None:
             self._producer = self._made()
         failed: list[KafkaError] = []
@@ -108,6 +130,9 @@ class Sender:
                             raise StorageFailed("Kafka takes nothing", hint="check the brokers") from None
                 producer.poll(0)
             left = producer.flush(max(0.1, deadline - time.monotonic()))
+        except KafkaException as error:
+            self._discard()
+            raise _failure(error.args[0], self._topic) from None
         except BaseException:
             self._discard()
             raise
@@ -123,7 +148,8 @@ class Sender:
     def _made(self) -> Producer:
         from confluent_kafka import Producer
 
-        producer: Producer = _client(Producer, self._configuration)
+        self._state = self._settings.state()
+        producer: Producer = _client(Producer, self.configuration())
         return producer
 
     def _discard(self) -> None:
@@ -134,39 +160,86 @@ class Sender:
 
 
 class Source:
-    """Takes messages from one topic as a member of a consumer group; offsets are committed only when told."""
+    """Takes messages from one topic as a member of a consumer group; offsets are committed only when told.
 
-    def __init__(self, settings: KafkaSettings, topic: str, group: str) -> None:
+    Certificates, and what else is in the files of the settings, may change meanwhile.
+    """
+
+    def __init__(self, settings: KafkaSettings, topic: str, group: str, *, silence: float = _SILENCE_SECONDS) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._group = group
+        self._silence = silence
+        self._consumer = self._made()
+        self._consumer.subscribe([topic])
+
+    def poll(self, limit: int, seconds: float) -> list[Received]:
+        """Return up to `limit` messages, fewer where they are large, waiting at most `seconds` for them.
+
+        Raises `StorageFailed`, also when nothing comes because nobody answers, and `NotFound` and `Misuse` as
+        `KafkaSettings.configuration` does.
+        """
+        if self._state != self._settings.state():
+            renewed = self._made()
+            self._consumer.close()
+            self._consumer = renewed
+            self._consumer.subscribe([self._topic])
+        found: list[Received] = []
+        failed: KafkaError | None = None
+        room = _BATCH_BYTES
+        now = time.monotonic()
+        deadline = now + seconds
+        while len(found) < limit and room > 0 and (not found or now < deadline):
+            # Few at a time: a thousand of the largest would not fit into a container's memory.
+            batch = self._consumer.consume(min(_AT_ONCE, limit - len(found)), max(0.0, deadline - now))
+            for message in batch:
+                error = message.error()
+                if error is None:
+                    partition, offset = message.partition(), message.offset()
+                    assert partition is not None and offset is not None  # noqa: S101, PT018  it was received
+                    key, value = _bytes(message.key()), _bytes(message.value())
+                    found.append(Received(self._topic, partition, offset, key, value))
+                    room -= len(key or b"") + len(value or b"")
+                elif not error.retriable():
+                    failed = error
+            now = time.monotonic()
+            if not batch:
+                break
+        if found:
+            self._heard = now
+        elif failed is not None:  # what was handed out must be dealt with first; the error comes again
+            raise _failure(failed, self._topic)
+        elif now - self._heard > self._silence:
+            self._ask()
+        return found
+
+    def _ask(self) -> None:
+        """Raise `StorageFailed` where no broker answers: the client itself only waits for them to come back."""
+        from confluent_kafka import KafkaException
+
+        try:
+            self._consumer.list_topics(self._topic, timeout=_CONNECT_SECONDS)
+        except KafkaException as error:
+            raise _failure(error.args[0], self._topic) from None
+        self._heard = time.monotonic()
+
+    def _made(self) -> Consumer:
         from confluent_kafka import Consumer
 
-        self._topic = topic
+        self._state = self._settings.state()
+        self._heard = time.monotonic()
         configuration = {
-            **settings.configuration(),
-            "group.id": group,
+            **self._settings.configuration(),
+            "group.id": self._group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
+            "queued.max.messages.kbytes": 2 * _BATCH_BYTES // 1024,
+            "fetch.max.bytes": _BATCH_BYTES,
         }
-        self._consumer: Consumer = _client(Consumer, configuration)
-        self._consumer.subscribe([topic])
-
-    def poll(self, limit: int, seconds: float) -> list[Received]:
-        """Return up to `limit` messages, waiting at most `seconds` for them. Raises `StorageFailed`."""
-        found: list[Received] = []
-        failed: KafkaError | None = None
-        for message in self._consumer.consume(limit, seconds):
-            error = message.error()
-            if error is None:
-                partition, offset = message.partition(), message.offset()
-                assert partition is not None and offset is not None  # noqa: S101, PT018  it was received
-                key, value = message.key(), message.value()
-                found.append(Received(self._topic, partition, offset, _bytes(key), _bytes(value)))
-            elif not error.retriable():
-                failed = error
-        if failed is not None and not found:  # what was handed out must be dealt with first; the error comes again
-            raise _failure(failed, self._topic)
-        return found
+        consumer: Consumer = _client(Consumer, configuration)
+        return consumer
 
     def commit(self, messages: Sequence[Received]) -> None:
         """Commit the offsets after `messages`. Raises `StorageFailed`; then they come again, to whoever."""
@@ -244,6 +317,16 @@ def _failure(error: KafkaError | None, topic: str) -> StorageFailed:
 def _words(error: KafkaError) -> str:
     """Return what went wrong in librdkafka's words, which hold no message and no password."""
     return str(error.str()) if hasattr(error, "str") else str(error)
+
+
+def _state(path: Path | None) -> tuple[int, ...] | None:
+    if path is None:
+        return None
+    try:
+        found = path.stat()  # of what the link is to: a mounted secret changes as a whole
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _bytes(given: bytes | str | None) -> bytes | None:

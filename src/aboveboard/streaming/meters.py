@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from aboveboard.clock import Clock
+
+CODES: Final = ("not-found", "not-json", "request-refused", "too-large")
+"""Why a message is usually no outcome; counted from 0 on, so that the first one is an increase."""
 
 
 class RelayMeters:
@@ -32,7 +36,6 @@ class RelayMeters:
         self._seconds.set_function(
             lambda: max(0.0, (clock() - self._waiting).total_seconds()) if self._waiting is not None else 0.0
         )
-        self.failures = failures(registry)
 
     def stands(self, position: int, sequenced: int, waiting: datetime | None) -> None:
         """Note where the relay is, and of when the oldest entry is that it has not relayed."""
@@ -62,7 +65,8 @@ class CollectorMeters:
         self._lag = Gauge(
             "aboveboard_collector_lag_messages", "messages not taken yet", ["partition"], registry=registry
         )
-        self.failures = failures(registry)
+        for code in CODES:
+            self._rejected.labels(code)
 
     def took(self, recorded: int, known: int, rejected: list[str]) -> None:
         """Note a batch: how many are recorded, how many were known, and the codes of the rejected."""
@@ -76,10 +80,3 @@ class CollectorMeters:
         self._lag.clear()
         for partition, messages in lags.items():
             self._lag.labels(str(partition)).set(messages)
-
-
-def failures(registry: CollectorRegistry) -> Counter:
-    """Return the counter of rounds that failed and are tried again."""
-    return Counter(
-        "aboveboard_streaming_failures_total", "rounds that failed and are tried again", ["code"], registry=registry
-    )

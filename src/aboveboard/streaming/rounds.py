@@ -7,9 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import Counter
-
 from aboveboard.errors import AboveboardError
+from aboveboard.streaming.progress import Progress
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 15.0
@@ -17,7 +16,7 @@ LONGEST_PAUSE_SECONDS: Final = 15.0
 _log = logging.getLogger("aboveboard.streaming")
 
 
-def rounds(work: Callable[[], bool], stop: threading.Event, failures: Counter, *, idle: float = 0.5) -> None:
+def rounds(work: Callable[[], bool], stop: threading.Event, progress: Progress, *, idle: float = 0.5) -> None:
     """Do `work` until `stop`; at once again while it says that there is more, else after `idle` seconds.
 
     A failure is counted by its code, written down where it is another one than before, and tried again.
@@ -27,7 +26,7 @@ def rounds(work: Callable[[], bool], stop: threading.Event, failures: Counter, *
         try:
             more = work()
         except AboveboardError as error:
-            failures.labels(error.code).inc()
+            progress.failed(error.code)
             if error.message != complaint:
                 _log.error("%s: %s; trying again", error.code, error.message)
                 complaint = error.message
@@ -36,6 +35,7 @@ def rounds(work: Callable[[], bool], stop: threading.Event, failures: Counter, *
             continue
         if complaint:
             _log.warning("it works again")
+        progress.worked()
         pause, complaint = FIRST_PAUSE_SECONDS, ""
         if not more:
             stop.wait(idle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -197,11 +198,14 @@ def test_a_relay_waits_for_brokers_that_are_away(tmp_path: Path) -> None:
             first.kill()
             with AuditLog.open(home / "audit", keys=home / "keys", origin=ORIGIN, writer="test") as log:
                 write(log, 20, 40)
-            until(lambda: 'failures_total{code="storage-failed"}' in httpx.get(url).text, 90)
+            until(lambda: re.search(r'failures_total\{code="storage-failed"\} [1-9]', httpx.get(url).text), 90)
+            probes = url.removesuffix("metrics")
+            assert (httpx.get(probes + "livez").status_code, httpx.get(probes + "readyz").status_code) == (200, 503)
             assert "aboveboard_relay_lag_entries 20.0" in httpx.get(url).text
             with kafka_server(tmp_path, port=first.port) as second:
                 second.make(TOPICS[0])
                 until(lambda: "aboveboard_relay_position 40.0" in httpx.get(url).text, 90)
+                until(lambda: httpx.get(probes + "readyz").status_code == 200)
                 assert {json.loads(value)["id"] for _, value, _ in second.all(TOPICS[0])} == {
                     str(n) for n in range(20, 40)
                 }

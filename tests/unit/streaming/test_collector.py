@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from aboveboard.audit import AuditLog, Query, events
 from aboveboard.errors import StorageFailed
 from aboveboard.streaming.cloudevent import Message
-from aboveboard.streaming.collector import Collector, Received
+from aboveboard.streaming.collector import LARGEST_REJECTED, Collector, Received
 from aboveboard.streaming.meters import CollectorMeters
 from tests.audit_cases import ManualClock, decision, open_log
 
@@ -101,7 +101,7 @@ def test_what_is_no_outcome_goes_elsewhere_with_its_code(scene: Scene, value: by
     headers = dict(message.headers)
     assert headers["problem"] == code.encode()
     assert (headers["topic"], headers["partition"], headers["offset"]) == (b"t", b"1", b"1")
-    assert (message.key, message.value) == (b"key", value or b"")
+    assert (message.key, message.value) == (b"key", (value or b"")[: LARGEST_REJECTED - 3])
     assert scene.count("aboveboard_collector_rejected_total", code=code) == 1
 
 
@@ -115,8 +115,19 @@ def test_a_batch_that_failed_is_taken_again_whole(scene: Scene) -> None:
     scene.away = True
     with pytest.raises(StorageFailed):
         scene.take(outcome(), b"{}")
-    assert scene.count("aboveboard_collector_rejected_total", code="request-refused") is None
+    assert scene.count("aboveboard_collector_rejected_total", code="request-refused") == 0
     scene.away = False
     scene.take(outcome(), b"{}")
     assert len(scene.recorded()) == 1
     assert len(scene.rejected) == 1
+
+
+def test_what_is_too_large_to_pass_on_is_cut_and_says_so(scene: Scene) -> None:
+    """Brokers take a million bytes, headers included: the largest message that came in would not go out again."""
+    scene.collector.take([Received("t", 1, 7, b"k" * 100, b" " * 1_048_000), Received("t", 1, 8, b"k" * 10**6, None)])
+    first, second = scene.rejected
+    assert (len(first.key), len(first.key) + len(first.value)) == (100, LARGEST_REJECTED)
+    assert dict(first.headers)["size"] == b"1048100"
+    assert (len(second.key), second.value, dict(second.headers)["size"]) == (LARGEST_REJECTED, b"", b"1000000")
+    scene.take(b"{}")
+    assert "size" not in dict(scene.rejected[-1].headers)

@@ -74,7 +74,24 @@ def test_safety_cannot_be_configured_away(tmp_path: Path) -> None:
     pytest.importorskip("confluent_kafka")
     unsafe = file(tmp_path, "client.properties", "acks=0\nenable.idempotence=false\n")
     sender = Sender(KafkaSettings("127.0.0.1:9", properties=unsafe), "topic")
-    assert (sender._configuration["acks"], sender._configuration["enable.idempotence"]) == ("all", True)
+    made = sender.configuration()
+    assert (made["acks"], made["enable.idempotence"]) == ("all", True)
     sender.close()
     with pytest.raises(Misuse, match=r"no\.such\.setting"):
         Sender(KafkaSettings("127.0.0.1:9", properties=file(tmp_path, "other", "no.such.setting=1")), "topic")
+
+
+def test_a_file_that_became_another_is_noticed(tmp_path: Path) -> None:
+    """As a kubelet renews a mounted secret: a link to another directory, in one go."""
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        file(tmp_path / name, "user.crt", "same size")
+        file(tmp_path / name, "user.key", "same size")
+    (tmp_path / "data").symlink_to("old")
+    settings = KafkaSettings("a:9093", None, tmp_path / "data" / "user.crt", tmp_path / "data" / "user.key")
+    before = settings.state()
+    assert settings.state() == before
+    (tmp_path / "next").symlink_to("new")
+    (tmp_path / "next").replace(tmp_path / "data")
+    assert settings.state() != before
+    assert KafkaSettings("a:9092").state() == (None, None, None, None)
