@@ -65,10 +65,13 @@ class OciLayout:
         A layout that does not exist has none. Raises `NotVerified` when anything in the index does not hold: an
         entry that cannot be read might have been an approval.
         """
-        index_content = _read(self.root / "index.json", limit=MANIFEST_LIMIT * 16)
         layout_content = _read(self.root / "oci-layout", limit=1024)
-        if layout_content is None and index_content in (None, index_bytes({})):
-            return {}
+        index_content = _read(self.root / "index.json", limit=MANIFEST_LIMIT * 16)
+        if layout_content is None:
+            if index_content in (None, index_bytes({})):
+                return {}
+            # A writer makes the index first, then this file: it may have come between the two readings above.
+            layout_content = _read(self.root / "oci-layout", limit=1024)
         if layout_content != LAYOUT_FILE:
             raise NotVerified(f"{self.root / 'oci-layout'} is missing or was changed", hint=_DAMAGED)
         if index_content is None:
