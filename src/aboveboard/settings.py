@@ -47,6 +47,41 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultIdentity:
+    """Who a process is to HashiCorp Vault: its service account, by a token that the platform renews in a file."""
+
+    role: str
+    """Vault's role that is logged in to."""
+    token: Path
+    """The file with the account's token (a JWT), read anew for each login."""
+    mount: str = "kubernetes"
+    """Where Vault's Kubernetes or JWT method is mounted, below `auth/`."""
+    namespace: str | None = None
+    """A namespace of Vault's own, where it has any."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> VaultIdentity | None:
+        """Read `ABOVEBOARD_VAULT_ROLE`, `_TOKEN_FILE`, `_AUTH` and `VAULT_NAMESPACE`; None where no role is named.
+
+        Raises `Misuse` when one of role and file is missing.
+        """
+        role, token = environment.get("ABOVEBOARD_VAULT_ROLE"), environment.get("ABOVEBOARD_VAULT_TOKEN_FILE")
+        if not role and not token:
+            return None
+        if not role or not token:
+            raise Misuse(
+                "ABOVEBOARD_VAULT_ROLE and ABOVEBOARD_VAULT_TOKEN_FILE go together",
+                hint="name the role of Vault's and the file of the service account's token; or neither",
+            )
+        return cls(
+            role,
+            Path(token).absolute(),
+            mount=environment.get("ABOVEBOARD_VAULT_AUTH") or "kubernetes",
+            namespace=environment.get("VAULT_NAMESPACE") or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """Where the audit log is, as far as it is not just in the home; `aboveboard.audit.location` opens it."""
 
@@ -61,10 +96,15 @@ class LogSettings:
     """The directory of the log's signing keys, which are the same for every process that publishes it."""
     witnesses: Path | None = None
     """The directory of the `witnesses.json` that every process that publishes heeds."""
+    vault: VaultIdentity | None = None
+    """Who this process is to Vault; without it Vault's own tools' token counts (`VAULT_TOKEN`, `~/.vault-token`)."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> LogSettings:
-        """Read `ABOVEBOARD_LOG_DATABASE`, `_TILES`, `_KEK`, `_KEYS` and `_WITNESSES`; empty ones count as not set."""
+        """Read `ABOVEBOARD_LOG_DATABASE`, `_TILES`, `_KEK`, `_KEYS` and `_WITNESSES`, and who we are to Vault.
+
+        Empty ones count as not set.
+        """
 
         def path(name: str) -> Path | None:
             return Path(given).absolute() if (given := environment.get(name)) else None
@@ -75,6 +115,7 @@ class LogSettings:
             kek=environment.get("ABOVEBOARD_LOG_KEK") or None,
             keys=path("ABOVEBOARD_LOG_KEYS"),
             witnesses=path("ABOVEBOARD_LOG_WITNESSES"),
+            vault=VaultIdentity.from_environment(environment),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aboveboard.errors import Misuse, NotVerified, StorageFailed
+from aboveboard.errors import Misuse, NotAuthorised, NotVerified, StorageFailed
 
 _CONTEXT = {"purpose": "aboveboard-audit-vault"}
 """The encryption context: KMS decrypts only with the same one, and shows it in its log."""
@@ -37,12 +37,12 @@ class KmsKey:
         return cls(client, key_id)
 
     def wrap(self, key: bytes) -> bytes:
-        """Have KMS encrypt `key`. Raises `StorageFailed`, or `NotVerified` when it refuses to."""
+        """Have KMS encrypt `key`. Raises `StorageFailed`, `NotVerified` when it refuses to, or `NotAuthorised`."""
         answer = self._call(self._client.encrypt, KeyId=self.reference, Plaintext=key, EncryptionContext=_CONTEXT)
         return bytes(answer["CiphertextBlob"])
 
     def unwrap(self, wrapped: bytes) -> bytes:
-        """Have KMS decrypt what `wrap` returned. Raises `StorageFailed`, or `NotVerified` when it refuses to."""
+        """Have KMS decrypt what `wrap` returned. Raises what `wrap` raises."""
         answer = self._call(
             self._client.decrypt, KeyId=self.reference, CiphertextBlob=wrapped, EncryptionContext=_CONTEXT
         )
@@ -62,4 +62,9 @@ class KmsKey:
         except BotoCoreError as error:
             raise StorageFailed(
                 f"KMS cannot be reached: {type(error).__name__}", hint="check network and region"
+            ) from error
+        except OSError as error:  # the file that AWS_WEB_IDENTITY_TOKEN_FILE names
+            raise NotAuthorised(
+                f"there is no token to be somebody to AWS with: {error.strerror}",
+                hint="see AWS_WEB_IDENTITY_TOKEN_FILE, and whether the platform mounts a token there",
             ) from error

@@ -25,7 +25,10 @@ def read_secret(path: Path, make: Callable[[], str]) -> str:
         # A secret that Kubernetes mounts for a process that is not root belongs to root and to a group of ours.
         handed = status.st_uid not in (os.geteuid(), os.getuid()) and status.st_gid in {os.getegid(), *os.getgroups()}
         if status.st_mode & (0o037 if handed else 0o077):
-            raise NotAuthorised(f"{path}: others may read this private key", hint=f"chmod 600 {path}")
+            raise NotAuthorised(
+                f"{path}: others may read this private key",
+                hint=f"chmod 600 {path}; where it is mounted, have it handed to the group only (mode 0440)",
+            )
         return path.read_text()
 
 

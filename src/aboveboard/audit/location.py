@@ -22,7 +22,7 @@ from aboveboard.audit.witnesses import read_witnesses
 from aboveboard.clock import Clock, system_clock
 from aboveboard.errors import Misuse, NotFound, NotVerified
 from aboveboard.files import storage_errors
-from aboveboard.settings import Home, LogSettings
+from aboveboard.settings import Home, LogSettings, VaultIdentity
 
 _POSTGRESQL = "postgresql+psycopg"
 
@@ -35,7 +35,7 @@ def open_log(home: Home, settings: LogSettings, *, origin: str, writer: str, clo
     """
     database = database_url(settings.database) if settings.database is not None else None
     keys = keys_directory(home, settings)
-    kek = key_encryption_key(settings.kek) if settings.kek is not None else None
+    kek = key_encryption_key(settings.kek, vault=settings.vault) if settings.kek is not None else None
     storage = _tiles(settings, home, database)
     try:
         cosign = None
@@ -100,11 +100,12 @@ def database_url(given: str) -> str:
     return url.set(drivername=_POSTGRESQL).render_as_string(hide_password=False)
 
 
-def key_encryption_key(given: str) -> KeyEncryptionKey:
+def key_encryption_key(given: str, *, vault: VaultIdentity | None = None) -> KeyEncryptionKey:
     """Return the key-encryption key that `file:PATH`, `awskms:KEY` or `vault:[MOUNT/]KEY` names.
 
     AWS and Vault are reached with the credentials of the environment, as their own tools read them (`AWS_…`,
-    `VAULT_ADDR`, `VAULT_TOKEN`). A file must be there: one made anew would open nothing. Raises `Misuse`.
+    `VAULT_ADDR`, `VAULT_TOKEN`); where `vault` is given, Vault is logged in to as that. A file must be there: one
+    made anew would open nothing. Raises `Misuse`.
     """
     kind, _, name = given.partition(":")
     if kind == "file" and name:
@@ -120,7 +121,7 @@ def key_encryption_key(given: str) -> KeyEncryptionKey:
 
         mount, _, key = name.rpartition("/")
         if key:
-            return TransitKey.connect(None, None, key, mount=mount or "transit")
+            return TransitKey.connect(None, None, key, mount=mount or "transit", identity=vault)
     raise Misuse(
         f"{given!r} names no key-encryption key", hint="write file:PATH, awskms:KEY-ID-OR-ARN or vault:MOUNT/KEY"
     )

@@ -325,7 +325,7 @@ def rotate_key(ctx: click.Context, kek: str | None, as_json: bool) -> None:
 
     out = output_of(as_json)
     workspace = Workspace.of(ctx)
-    new = key_encryption_key(kek) if kek is not None else None
+    new = key_encryption_key(kek, vault=workspace.where.vault) if kek is not None else None
     with workspace.log() as log:
         count = log.rotate_vault_key(actor=workspace.actor, kek=new)
     out.say(f"[green]✓[/] {count} keys are wrapped anew; now let the old copies of the vault go")

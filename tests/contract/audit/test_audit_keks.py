@@ -3,70 +3,26 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from aboveboard.audit import events
 from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
 from aboveboard.errors import Misuse, NotAuthorised, NotVerified, StorageFailed
 from tests.audit_cases import decision, open_log
+from tests.vault_server import ROOT, vault_server
 
 KEY = bytes(range(32))
 
 
-class TransitServer(BaseHTTPRequestHandler):
-    """As much of Vault's Transit API as a client of it uses, with real encryption, over HTTP."""
-
-    cipher = AESGCM(os.urandom(32))
-
-    def do_POST(self) -> None:
-        content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        operation, key = self.path.removeprefix("/v1/transit/").split("/")
-        status, body = 400, {"errors": ["bad request"]}
-        if self.headers["X-Vault-Token"] != "good":
-            status, body = 403, {"errors": ["permission denied"]}
-        elif key == "audit" and operation == "encrypt":
-            nonce = os.urandom(12)
-            sealed = nonce + self.cipher.encrypt(nonce, base64.b64decode(content["plaintext"]), key.encode())
-            status, body = 200, {"data": {"ciphertext": "vault:v1:" + base64.b64encode(sealed).decode()}}  # type: ignore[dict-item]
-        elif key == "audit" and operation == "decrypt":
-            try:
-                sealed = base64.b64decode(content["ciphertext"].removeprefix("vault:v1:"))
-                plain = self.cipher.decrypt(sealed[:12], sealed[12:], key.encode())
-                status, body = 200, {"data": {"plaintext": base64.b64encode(plain).decode()}}  # type: ignore[dict-item]
-            except (InvalidTag, ValueError):
-                body = {"errors": ["cipher: message authentication failed"]}
-        answer = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    do_PUT = do_POST  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        """Keep the test's output clean."""
-
-
 @pytest.fixture(scope="module")
-def transit_url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), TransitServer)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def transit_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with vault_server(tmp_path_factory.mktemp("vault")) as vault:
+        yield vault.url
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +56,7 @@ def kek(request: pytest.FixtureRequest, tmp_path: Path) -> KeyEncryptionKey:
         pytest.importorskip("hvac")
         from aboveboard.audit.kek_transit import TransitKey
 
-        return TransitKey.connect(request.getfixturevalue("transit_url"), "good", "audit")
+        return TransitKey.connect(request.getfixturevalue("transit_url"), ROOT, "audit")
     from aboveboard.audit.kek_aws import KmsKey
 
     client = request.getfixturevalue("kms")
@@ -147,9 +103,37 @@ def test_providers_that_refuse_or_are_away(transit_url: str, kms: Any) -> None:
     with pytest.raises(NotVerified, match="Forbidden"):
         TransitKey.connect(transit_url, "bad", "audit").wrap(KEY)
     with pytest.raises(StorageFailed):
-        TransitKey.connect("http://127.0.0.1:9", "good", "audit").wrap(KEY)
+        TransitKey.connect("http://127.0.0.1:9", ROOT, "audit").wrap(KEY)
     with pytest.raises(NotVerified, match="NotFoundException"):
         KmsKey(kms, "arn:aws:kms:eu-central-1:123456789012:key/none").wrap(KEY)
+
+
+def test_a_pod_is_somebody_to_aws_by_its_projected_token(
+    kms: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boto3 = pytest.importorskip("boto3")
+    from aboveboard.audit.kek_aws import KmsKey
+
+    token = tmp_path / "token"
+    token.write_text("a.projected.token")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    # What EKS puts into a pod whose service account is annotated with a role.
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/decisions")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", kms.meta.endpoint_url)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    arn = kms.create_key()["KeyMetadata"]["Arn"]
+    kek = KmsKey.connect(arn)
+    assert kek.unwrap(kek.wrap(KEY)) == KEY
+    credentials = boto3.DEFAULT_SESSION.get_credentials()
+    assert credentials.method == "assume-role-with-web-identity"
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "none"))
+    with pytest.raises(NotAuthorised, match="no token"):
+        KmsKey.connect(arn).wrap(KEY)
 
 
 def test_local_keys_are_kept_private(tmp_path: Path) -> None:
