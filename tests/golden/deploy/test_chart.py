@@ -250,6 +250,18 @@ def test_with_cert_manager_helm_makes_no_key() -> None:
     }
 
 
+def test_a_renewed_certificate_is_under_the_root_that_is_trusted_already() -> None:
+    documents = render(SETS["production"])
+    issuers = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "Issuer"}
+    certificates = {d["metadata"]["name"]: d["spec"] for d in documents if d["kind"] == "Certificate"}
+    served = certificates["aboveboard-admission"]
+    authority = issuers[served["issuerRef"]["name"]]
+    [root] = [c for c in certificates.values() if c["secretName"] == authority["ca"]["secretName"]]
+    assert root["isCA"] is True
+    assert root["privateKey"]["rotationPolicy"] == "Never"
+    assert int(root["duration"].rstrip("h")) > 20 * int(served["duration"].rstrip("h"))
+
+
 def test_nothing_secret_is_in_a_config_map_or_an_argument() -> None:
     for name, values in SETS.items():
         for document in render(values):
