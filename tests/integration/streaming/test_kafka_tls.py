@@ -106,7 +106,7 @@ def test_a_certificate_is_renewed_under_running_clients(tmp_path: Path) -> None:
         kafka.make("t")
         hurry = tmp_path / "client.properties"  # Tansu lets a group begin after half a session's timeout
         hurry.write_text("session.timeout.ms = 2000\nheartbeat.interval.ms = 500\n")
-        settings = KafkaSettings(f"127.0.0.1:{port}", tmp_path / "authority.pem", *mounted, properties=hurry)
+        settings = KafkaSettings(f"127.0.0.1:{port}", tmp_path / "authority.pem", mounted[0], mounted[1], hurry)
         with (
             closing(Sender(settings, "t", seconds=3)) as sender,
             closing(Source(settings, "t", "g", silence=0)) as source,
