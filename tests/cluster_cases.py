@@ -15,6 +15,7 @@ from aboveboard.spec.regions import load_regions
 CHAMPION = "sha256:" + "a" * 64
 CHALLENGER = "sha256:" + "b" * 64
 SHADOW = "sha256:" + "c" * 64
+ARM = "sha256:" + "d" * 64
 
 CONTEXT = ReconcileContext(
     image="registry.bank.example/aboveboard@sha256:" + "1" * 64,
@@ -69,6 +70,21 @@ CASES: Mapping[str, tuple[dict[str, Any], ReconcileContext]] = {
             },
             integrations={"prometheus": PROMETHEUS, "verticalPodAutoscaler": {}},
             network=NETWORK,
+        ),
+        CONTEXT,
+    ),
+    "arms": (
+        document(
+            releases={
+                "champion": CHAMPION,
+                "challenger": {"release": CHALLENGER, "weight": 5},
+                "arms": [
+                    {"name": "control", "release": CHAMPION, "weight": 20},
+                    {"name": "longer-history", "release": ARM, "weight": 20},
+                ],
+                "shadows": [SHADOW],
+            },
+            releaseVolume="image",
         ),
         CONTEXT,
     ),

@@ -69,6 +69,12 @@ regions_option = click.option(
     type=click.IntRange(0, 100),
     help="Beside the champion, for this share of people in per cent. By default the release becomes champion.",
 )
+@click.option(
+    "--arm",
+    metavar="NAME@WEIGHT",
+    callback=lambda _context, _option, given: None if given is None else arm_of(given),
+    help="Beside the champion and other arms, under a name, for this share of people in per cent: an A/B test.",
+)
 @json_option
 @click.pass_context
 def release(
@@ -81,17 +87,22 @@ def release(
     regions_path: Path,
     service_path: Path | None,
     weight: int | None,
+    arm: tuple[str, int] | None,
     as_json: bool,
 ) -> None:
-    """Put a release in service: as champion, or as challenger for a share of people.
+    """Put a release in service: as champion, or as challenger or named arm for a share of people.
 
-    It is verified first, as the decision server does, and must be approved.
+    It is verified first, as the decision server does, and must be approved. A new champion ends what was tried beside
+    the one before: challenger and arms leave.
     """
     from aboveboard.deploy.change import deployment, services_in
     from aboveboard.deploy.environment import EnvironmentRepository
     from aboveboard.deploy.services import load_service_file
     from aboveboard.spec.regions import load_regions
 
+    if weight is not None and arm is not None:
+        raise click.UsageError("a release is either challenger or arm: give --challenger or --arm")
+    name_of_arm, weight = arm if arm is not None else (None, weight)
     workspace = Workspace.of(ctx)
     regions = load_regions(regions_path)
     template = load_service_file(service_path) if service_path is not None else None
@@ -99,37 +110,55 @@ def release(
     name = template.metadata.name if template is not None else verified.document.name
     with EnvironmentRepository.clone(url, base=base) as repository:
         standing = services_in(repository.files(environment), environment, name)
-        change = deployment(verified, standing, template, regions, environment=environment, weight=weight)
+        change = deployment(
+            verified, standing, template, regions, environment=environment, weight=weight, arm=name_of_arm
+        )
         _propose(repository, change, workspace, dry_run=dry_run, as_json=as_json)
 
 
 @command.command()
 @click.argument("service")
 @repository_options
+@click.option("--arm", metavar="NAME", help="This arm instead of the challenger.")
 @json_option
 @click.pass_context
 def promote(
-    ctx: click.Context, service: str, url: str, environment: str, base: str, dry_run: bool, as_json: bool
+    ctx: click.Context,
+    service: str,
+    url: str,
+    environment: str,
+    base: str,
+    dry_run: bool,
+    arm: str | None,
+    as_json: bool,
 ) -> None:
-    """Make the challenger of SERVICE its champion, in every region."""
+    """Make the challenger of SERVICE its champion, in every region; what else was beside the champion leaves."""
     from aboveboard.deploy.change import promotion, services_in
     from aboveboard.deploy.environment import EnvironmentRepository
 
     with EnvironmentRepository.clone(url, base=base) as repository:
         standing = services_in(repository.files(environment), environment, service)
-        change = promotion(standing, environment=environment, name=service)
+        change = promotion(standing, environment=environment, name=service, arm=arm)
         _propose(repository, change, Workspace.of(ctx), dry_run=dry_run, as_json=as_json)
 
 
 @command.command()
 @click.argument("service")
 @repository_options
+@click.option("--arm", metavar="NAME", help="Take out this arm only.")
 @json_option
 @click.pass_context
 def rollback(
-    ctx: click.Context, service: str, url: str, environment: str, base: str, dry_run: bool, as_json: bool
+    ctx: click.Context,
+    service: str,
+    url: str,
+    environment: str,
+    base: str,
+    dry_run: bool,
+    arm: str | None,
+    as_json: bool,
 ) -> None:
-    """Take out what was put in service last: the challenger, or else the champion for the one before."""
+    """Take out what is beside the champion: challenger and arms. Without any, bring back the champion before."""
     from aboveboard.deploy.change import rollback as roll_back
     from aboveboard.deploy.change import service_path, services_in
     from aboveboard.deploy.environment import EnvironmentRepository
@@ -137,7 +166,7 @@ def rollback(
     with EnvironmentRepository.clone(url, base=base) as repository:
         standing = services_in(repository.files(environment), environment, service)
         earlier = {region: repository.history(service_path(environment, region, service)) for region in standing}
-        change = roll_back(standing, earlier, environment=environment, name=service)
+        change = roll_back(standing, earlier, environment=environment, name=service, arm=arm)
         _propose(repository, change, Workspace.of(ctx), dry_run=dry_run, as_json=as_json)
 
 
@@ -184,6 +213,14 @@ def applications(
         output.say(f"[green]✓[/] {escape(str(out / name))}")
     output.next(f"kubectl apply -f {out}/root.yaml", "once; commit the rest to the environment repository")
     output.document({"files": [str(out / name) for name in files]})
+
+
+def arm_of(text: str) -> tuple[str, int]:
+    """Return name and weight of NAME@WEIGHT. Raises `BadParameter`."""
+    name, _, weight = text.rpartition("@")
+    if not name or not weight.isascii() or not weight.isdecimal() or int(weight) > 100:
+        raise click.BadParameter(f"{text!r} is not NAME@WEIGHT with a weight from 0 to 100, e.g. longer-history@10")
+    return name, int(weight)
 
 
 def _propose(

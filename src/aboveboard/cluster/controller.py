@@ -164,9 +164,11 @@ class Controller:
             conditions[1] = Condition("Progressing", False, _reason(failure), failure.message)
         champion = service.spec.releases.champion
         before = status.get("champion")
+        shares = ", ".join(f"{track} {share}%" for track, share in service.spec.releases.shares().items())
         new: dict[str, Any] = {
             "observedGeneration": service.metadata.generation,
             "champion": champion if not again else before,
+            "shares": shares if not again else status.get("shares"),
             "previous": before if before not in (None, champion) and not again else status.get("previous"),
             "objects": len(desired),
             "readyReplicas": int(((workload or {}).get("status") or {}).get("readyReplicas") or 0),

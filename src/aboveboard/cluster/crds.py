@@ -21,8 +21,29 @@ SERVICE_RULES: Sequence[Rule] = (
     (
         "!has(self.releases.shadows) || self.releases.shadows.all(s, s != self.releases.champion && "
         "(!has(self.releases.challenger) || s != self.releases.challenger.release) && "
+        "(!has(self.releases.arms) || !self.releases.arms.exists(a, a.release == s)) && "
         "self.releases.shadows.exists_one(t, t == s))",
         "a release cannot be shadow to itself",
+    ),
+    (
+        "!has(self.releases.arms) || self.releases.arms.all(a, self.releases.arms.exists_one(b, b.name == a.name))",
+        "two arms have one name",
+    ),
+    (
+        "!has(self.releases.arms) || self.releases.arms.all(a, !(a.name in ['champion', 'challenger', 'shadow']))",
+        "an arm cannot be called champion, challenger or shadow: those are tracks of their own",
+    ),
+    (
+        # An arm may have the champion's release, as a control group.
+        "!has(self.releases.arms) || self.releases.arms.all(a, "
+        "(!has(self.releases.challenger) || a.release != self.releases.challenger.release) && "
+        "self.releases.arms.exists_one(b, b.release == a.release))",
+        "each arm has a release of its own",
+    ),
+    (
+        "!has(self.releases.arms) || self.releases.arms.map(a, a.weight).sum() + "
+        "(has(self.releases.challenger) ? self.releases.challenger.weight : 0) <= 100",
+        "the weights of challenger and arms add up to more than 100",
     ),
     ("self.scaling.min <= self.scaling.max", "scaling.min is above scaling.max"),
     (
@@ -39,6 +60,7 @@ SERVICE_RULES: Sequence[Rule] = (
     ),
     (
         "self.rollout.form != 'separate-pods' || (!has(self.releases.challenger) && "
+        "(!has(self.releases.arms) || size(self.releases.arms) == 0) && "
         "(!has(self.releases.shadows) || size(self.releases.shadows) == 0))",
         "with separate pods name the new release as champion: Argo Rollouts takes it through the steps",
     ),
@@ -97,6 +119,11 @@ STATUS: dict[str, Any] = {
         },
         "conditions": CONDITIONS,
         "champion": {"type": "string", "maxLength": 71, "description": "The release last put in service."},
+        "shares": {
+            "type": "string",
+            "maxLength": 1024,
+            "description": "Which track decides about how many subjects, as last put in service.",
+        },
         "previous": {"type": "string", "maxLength": 71, "description": "The champion before it, to roll back to."},
         "objects": {"type": "integer", "minimum": 0, "description": "How many objects the service consists of."},
         "readyReplicas": {"type": "integer", "minimum": 0},
@@ -154,7 +181,7 @@ def crd_documents() -> list[dict[str, Any]]:
             [
                 ("Model", "string", ".spec.model"),
                 ("Champion", "string", ".spec.releases.champion"),
-                ("Challenger %", "integer", ".spec.releases.challenger.weight"),
+                ("Shares", "string", ".status.shares"),
                 ("Verified", "string", ".status.conditions[?(@.type=='ReleaseVerified')].status"),
                 ("Ready", "string", ".status.conditions[?(@.type=='Ready')].status"),
                 ("Age", "date", ".metadata.creationTimestamp"),

@@ -234,6 +234,7 @@ def _server(service: DecisionService, context: ReconcileContext) -> dict[str, An
     ]
     if service.spec.rollout.form is RolloutForm.IN_PROCESS and releases.challenger is not None:
         arguments += [f"--challenger={releases.challenger.release}", f"--weight={releases.challenger.weight}"]
+    arguments += [f"--arm={arm.name}={arm.release}@{arm.weight}" for arm in releases.arms]
     arguments += [f"--shadow={shadow}" for shadow in releases.shadows]
     gpu = {resources.gpu.resource: str(resources.gpu.count)} if resources.gpu else {}
     return {

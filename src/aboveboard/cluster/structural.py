@@ -26,6 +26,8 @@ _KEPT = (
     "minimum",
     "pattern",
     "type",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type",
 )
 _FORMATS = frozenset({"date", "date-time"})
 _TEXT_LIMIT = 8192

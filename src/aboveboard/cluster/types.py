@@ -55,25 +55,70 @@ class Challenger(Strict):
     """Its share of subjects now, in per cent. The same person always meets the same release."""
 
 
+class Arm(Strict):
+    """A release that decides about a share of subjects under a name of its own, as in an A/B test."""
+
+    name: Label
+    """Stands in answers, metrics and the log. `champion`, `challenger` and `shadow` are taken."""
+    release: Digest
+    """The champion's own makes a control group, so that like is compared with like."""
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """Its share of subjects now, in per cent."""
+
+
 class Releases(Strict):
     """Which releases are in service, by digest."""
 
     champion: Digest
     challenger: Challenger | None = None
+    arms: Annotated[
+        tuple[Arm, ...],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = ()
+    """Further releases that decide beside the champion. Who is in no arm is decided about by the champion."""
     shadows: Annotated[tuple[Digest, ...], Field(max_length=8)] = ()
     """Releases that score every request beside the one that decides, and answer nobody."""
 
     def digests(self) -> tuple[str, ...]:
-        """Return every release named, the champion first."""
+        """Return every release named, each once, the champion first."""
         challenger = (self.challenger.release,) if self.challenger else ()
-        return (self.champion, *challenger, *self.shadows)
+        return tuple(dict.fromkeys((self.champion, *challenger, *(arm.release for arm in self.arms), *self.shadows)))
+
+    def shares(self) -> dict[str, int]:
+        """Return the share of subjects by track, in per cent, the champion's first."""
+        beside = {"challenger": self.challenger.weight} if self.challenger else {}
+        beside |= {arm.name: arm.weight for arm in self.arms}
+        return {"champion": 100 - sum(beside.values()), **beside}
+
+    @model_validator(mode="after")
+    def _tracks_differ(self) -> Self:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) != len(names):
+            raise ValueError("two arms have one name")
+        if taken := {"champion", "challenger", "shadow"} & set(names):
+            raise ValueError(f"an arm cannot be called {' or '.join(sorted(taken))}: those are tracks of their own")
+        if self.shares()["champion"] < 0:
+            raise ValueError("the weights of challenger and arms add up to more than 100")
+        if self.challenger is not None and self.challenger.release == self.champion:
+            raise ValueError("a release cannot be challenger to itself")
+        # An arm may have the champion's release, as a control group.
+        arms = [*([self.challenger.release] if self.challenger else []), *(arm.release for arm in self.arms)]
+        if len(set(arms)) != len(arms):
+            raise ValueError("each arm has a release of its own")
+        shadows = set(self.shadows)
+        if len(shadows) != len(self.shadows) or shadows & {self.champion, *arms}:
+            raise ValueError("a release cannot be shadow to itself")
+        return self
 
 
 class RolloutForm(StrEnum):
     """How a new release takes over."""
 
     IN_PROCESS = "in-process"
-    """Champion and challenger side by side in every pod; the track is chosen by a keyed hash of the subject."""
+    """All releases side by side in every pod; the track is chosen by a keyed hash of the subject."""
     SEPARATE_PODS = "separate-pods"
     """Argo Rollouts shifts traffic between pods of the old and the new champion; for heavy models."""
 
@@ -141,10 +186,8 @@ class DecisionServiceSpec(Strict):
     def _parts_agree(self) -> Self:
         """Hold what the CEL rules of the CRD hold, for those who have no API server at hand."""
         releases, integrations = self.releases, self.integrations
-        if len(set(releases.digests())) != len(releases.digests()):
-            raise ValueError("a release cannot be challenger or shadow to itself")
         if self.rollout.form is RolloutForm.SEPARATE_PODS:
-            if releases.challenger is not None or releases.shadows:
+            if releases.challenger is not None or releases.arms or releases.shadows:
                 raise ValueError(
                     "with separate pods name the new release as champion: Argo Rollouts takes it through the steps"
                 )

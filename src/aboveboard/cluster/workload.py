@@ -45,7 +45,7 @@ def disruption_budget(service: DecisionService) -> dict[str, Any]:
 
 
 def workload(service: DecisionService, context: ReconcileContext) -> dict[str, Any]:
-    """Return the workload itself, for champion and challenger in one process.
+    """Return the workload itself, for releases that are side by side in one process.
 
     The number of replicas is left to the autoscaler: stating it would fight over it at every reconciliation.
     """

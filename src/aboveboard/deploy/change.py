@@ -12,8 +12,11 @@ from aboveboard.deploy.services import (
     placements,
     promoted,
     service_text,
+    tracks_beside,
+    with_arm,
     with_challenger,
     with_champion,
+    without_arm,
 )
 from aboveboard.errors import GateRefused, Misuse, NotFound, SpecInvalid
 from aboveboard.release import VerifiedRelease
@@ -60,8 +63,9 @@ def deployment(
     *,
     environment: str,
     weight: int | None = None,
+    arm: str | None = None,
 ) -> Change:
-    """Return the change that puts a verified release in service, as champion or with a weight as challenger.
+    """Return the change that puts a verified release in service: as champion, or with a weight as challenger or arm.
 
     Where the service stands already only its releases change; `template` says how it is run in further regions.
     Raises `GateRefused` when release and service do not belong together, or data would go where they may not.
@@ -81,12 +85,15 @@ def deployment(
             wanted[place.name] = service.model_copy(
                 update={"spec": service.spec.model_copy(update={"releases": so_far})}
             )
-    changed = {
-        region: with_champion(service, release.digest)
-        if weight is None
-        else with_challenger(service, release.digest, weight)
-        for region, service in wanted.items()
-    }
+
+    def tracked(service: DecisionService) -> DecisionService:
+        if weight is None:
+            return with_champion(service, release.digest)
+        if arm is None:
+            return with_challenger(service, release.digest, weight)
+        return with_arm(service, arm, release.digest, weight)
+
+    changed = {region: tracked(service) for region, service in wanted.items()}
     for region in changed:
         if region not in release.document.regions:
             raise GateRefused(
@@ -94,7 +101,7 @@ def deployment(
                 hint=f"its regions are {', '.join(release.document.regions)}",
                 rule="residency",
             )
-    track = "champion" if weight is None else "challenger"
+    track = "champion" if weight is None else arm or "challenger"
     return _change(
         changed,
         standing,
@@ -112,23 +119,27 @@ def deployment(
     )
 
 
-def promotion(standing: Mapping[str, DecisionService], *, environment: str, name: str) -> Change:
-    """Return the change that makes the challenger champion, in every region where it is the challenger.
+def promotion(
+    standing: Mapping[str, DecisionService], *, environment: str, name: str, arm: str | None = None
+) -> Change:
+    """Return the change that makes the challenger, or an arm, champion in every region that has it.
 
-    Raises `NotFound` where there is no such service, `Misuse` where there is no challenger or regions differ in it.
+    All that stands beside the champion leaves. Raises `NotFound` where there is no such service, `Misuse` where there
+    is no challenger or no such arm, or regions differ in it.
     """
+    track = arm or "challenger"
     if not standing:
         raise NotFound(f"no service {name!r} in {environment}", hint="deploy it first: aboveboard deploy release")
-    challenging = {
-        region: service for region, service in standing.items() if service.spec.releases.challenger is not None
+    changed = {
+        region: promoted(service, arm) for region, service in standing.items() if track in tracks_beside(service)
     }
-    digests = {promoted(service).spec.releases.champion for service in challenging.values()}
+    digests = {service.spec.releases.champion for service in changed.values()}
     if len(digests) != 1:
+        none, many = ("challenger", "challengers") if arm is None else (f"arm {arm}", f"releases as arm {arm}")
         raise Misuse(
-            f"{name} has {'no challenger' if not digests else 'several challengers'} in {environment}",
-            hint="deploy one release with --challenger WEIGHT",
+            f"{name} has {f'several {many}' if digests else f'no {none}'} in {environment}",
+            hint=f"deploy one release with --{'challenger' if arm is None else 'arm'}",
         )
-    changed = {region: promoted(service) for region, service in challenging.items()}
     return _change(
         changed,
         standing,
@@ -147,17 +158,20 @@ def rollback(
     *,
     environment: str,
     name: str,
+    arm: str | None = None,
 ) -> Change:
     """Return the change that takes out the release put in service last.
 
-    A challenger leaves; where there is none, the champion before this one comes back. `earlier` has, by region, the
-    texts of the file on the base branch, newest first. Raises `NotFound` where there is nothing to go back to, and
-    `Misuse` where regions would go back to different releases.
+    Challenger and arms leave, or just the `arm` that is named; where there are none, the champion before this one
+    comes back. `earlier` has, by region, the texts of the file on the base branch, newest first. Raises `NotFound`
+    where there is nothing to go back to, and `Misuse` where regions would go back to different releases.
     """
+    if arm is not None:
+        return _withdrawal(standing, arm, environment=environment, name=name)
     changed = {
         region: with_champion(service, service.spec.releases.champion)
         for region, service in standing.items()
-        if service.spec.releases.challenger is not None
+        if tracks_beside(service)
     }
     if not changed:
         for region, service in standing.items():
@@ -181,6 +195,25 @@ def rollback(
         track="champion",
         weight=100,
         verb="Roll back",
+    )
+
+
+def _withdrawal(standing: Mapping[str, DecisionService], arm: str, *, environment: str, name: str) -> Change:
+    """Return the change that takes out one arm in every region that has it."""
+    releases = {
+        region: tracks_beside(service)[arm] for region, service in standing.items() if arm in tracks_beside(service)
+    }
+    if not releases:
+        raise NotFound(f"{name} has no arm {arm!r} in {environment}", hint="there is nothing to take out")
+    return _change(
+        {region: without_arm(standing[region], arm) for region in releases},
+        standing,
+        environment=environment,
+        name=name,
+        release=sorted(releases.values())[0],
+        track=arm,
+        weight=0,
+        verb="Withdraw",
     )
 
 
@@ -228,24 +261,26 @@ def _change(
     regions = tuple(sorted(changed))
     before = {standing[region].spec.releases.champion for region in regions if region in standing}
     replaces = next(iter(sorted(before - {release, PLACEHOLDER})), None)
-    share = "" if track == "champion" else f" for {weight} %"
+    share = "" if track == "champion" or verb == "Withdraw" else f" for {weight} %"
+    title = track if track in ("champion", "challenger") else f"arm {track}"
     short = release.removeprefix("sha256:")[:12]
-    taken_out = {s.spec.releases.challenger.release for s in standing.values() if s.spec.releases.challenger}
+    before_beside = {d for region in regions if region in standing for d in tracks_beside(standing[region]).values()}
+    taken_out = before_beside - {d for service in changed.values() for d in service.spec.releases.digests()}
     lines = [
-        f"{verb} {name} {'to ' if verb == 'Roll back' else ''}{short} as {track}{share} in {environment}",
+        f"{verb} {name} {'to ' if verb == 'Roll back' else ''}{short} as {title}{share} in {environment}",
         "",
         f"Release: {release}",
         f"Track: {track}",
         *([f"Weight: {weight}"] if track != "champion" else []),
         *([f"Replaces: {replaces}"] if replaces and track == "champion" else []),
-        *(f"Takes-out: {digest}" for digest in sorted(taken_out - {release}) if track == "champion"),
+        *(f"Takes-out: {digest}" for digest in sorted(taken_out)),
         *evidence,
         f"Regions: {', '.join(regions)}",
     ]
     branch = f"{verb.lower().replace(' ', '-')}/{environment}/{name}-{short}"
     return Change(
         files={service_path(environment, region, name): service_text(changed[region]) for region in regions},
-        branch=branch if track == "champion" else f"{branch}-{weight}",
+        branch={"champion": branch, "challenger": f"{branch}-{weight}"}.get(track, f"{branch}-{track}-{weight}"),
         message="\n".join(lines) + "\n",
         release=release,
         track=track,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from aboveboard.cluster.types import Challenger, DecisionService, Releases, RolloutForm
+from aboveboard.cluster.types import Arm, Challenger, DecisionService, Releases, RolloutForm
 from aboveboard.deploy.manifests import to_yaml
 from aboveboard.errors import GateRefused, Misuse
 from aboveboard.spec.reading import invalid, parse_yaml, read_text, refusal
@@ -70,9 +70,8 @@ def placements(service: DecisionService, regions: Regions) -> list[tuple[Region,
 
 
 def with_champion(service: DecisionService, digest: str) -> DecisionService:
-    """Return the service with a release that decides about everybody; a challenger leaves, shadows stay."""
-    shadows = tuple(shadow for shadow in service.spec.releases.shadows if shadow != digest)
-    return _with_releases(service, champion=digest, challenger=None, shadows=shadows)
+    """Return the service with a release that decides about everybody; challenger and arms leave, shadows stay."""
+    return _with_releases(service, champion=digest)
 
 
 def with_challenger(service: DecisionService, digest: str, weight: int) -> DecisionService:
@@ -85,33 +84,92 @@ def with_challenger(service: DecisionService, digest: str, weight: int) -> Decis
         raise Misuse(
             "a challenger stands beside another champion", hint="deploy the first release of a service as champion"
         )
-    if service.spec.rollout.form is RolloutForm.SEPARATE_PODS:
-        raise Misuse(
-            "with separate pods Argo Rollouts takes a new champion through the steps",
-            hint="deploy the release as champion",
-        )
-    shadows = tuple(shadow for shadow in releases.shadows if shadow != digest)
+    _in_process(service)
+    arms = tuple(arm for arm in releases.arms if arm.release != digest)
     challenger = Challenger(release=digest, weight=weight)
-    return _with_releases(service, champion=releases.champion, challenger=challenger, shadows=shadows)
+    return _with_releases(service, champion=releases.champion, challenger=challenger, arms=arms)
 
 
-def promoted(service: DecisionService) -> DecisionService:
-    """Return the service with its challenger as champion. Raises `Misuse` where there is none."""
+def with_arm(service: DecisionService, name: str, digest: str, weight: int) -> DecisionService:
+    """Return the service with a release that decides about a share of people under a name, beside the champion.
+
+    An arm of that name is replaced where it stands. The champion's own release makes a control group. Raises `Misuse`
+    where there is no champion yet, for a name that is taken or none, or where roll-outs go by separate pods.
+    """
+    releases = service.spec.releases
+    if releases.champion == PLACEHOLDER:
+        raise Misuse("an arm stands beside a champion", hint="deploy the first release of a service as champion")
+    _in_process(service)
+    try:
+        arm = Arm(name=name, release=digest, weight=weight)
+    except ValidationError as error:
+        raise Misuse(f"{name!r} is no name for an arm", hint="write it like longer-history") from error
+    others = {each.name: each for each in releases.arms if each.release != digest or each.name == name}
+    challenger = releases.challenger if releases.challenger and releases.challenger.release != digest else None
+    arms = tuple({**others, name: arm}.values())
+    return _with_releases(service, champion=releases.champion, challenger=challenger, arms=arms)
+
+
+def without_arm(service: DecisionService, name: str) -> DecisionService:
+    """Return the service without an arm. Raises `Misuse` where there is none of that name."""
+    releases = service.spec.releases
+    _arm(service, name)
+    arms = tuple(arm for arm in releases.arms if arm.name != name)
+    return _with_releases(service, champion=releases.champion, challenger=releases.challenger, arms=arms)
+
+
+def promoted(service: DecisionService, arm: str | None = None) -> DecisionService:
+    """Return the service with its challenger, or an arm, as champion. Raises `Misuse` where there is none."""
+    if arm is not None:
+        return with_champion(service, _arm(service, arm).release)
     challenger = service.spec.releases.challenger
     if challenger is None:
         raise Misuse(f"{service.metadata.name} has no challenger", hint="deploy one with --challenger WEIGHT")
     return with_champion(service, challenger.release)
 
 
+def tracks_beside(service: DecisionService) -> dict[str, str]:
+    """Return the releases that decide beside the champion, by track."""
+    releases = service.spec.releases
+    challenger = {"challenger": releases.challenger.release} if releases.challenger else {}
+    return {**challenger, **{arm.name: arm.release for arm in releases.arms}}
+
+
+def _arm(service: DecisionService, name: str) -> Arm:
+    found = next((arm for arm in service.spec.releases.arms if arm.name == name), None)
+    if found is None:
+        raise Misuse(
+            f"{service.metadata.name} has no arm {name!r}",
+            hint=f"its arms are {', '.join(arm.name for arm in service.spec.releases.arms) or 'none'}",
+        )
+    return found
+
+
+def _in_process(service: DecisionService) -> None:
+    if service.spec.rollout.form is RolloutForm.SEPARATE_PODS:
+        raise Misuse(
+            "with separate pods Argo Rollouts takes a new champion through the steps",
+            hint="deploy the release as champion",
+        )
+
+
 def _with_releases(
-    service: DecisionService, *, champion: str, challenger: Challenger | None, shadows: tuple[str, ...]
+    service: DecisionService, *, champion: str, challenger: Challenger | None = None, arms: tuple[Arm, ...] = ()
 ) -> DecisionService:
+    """Return the service with other releases that decide; one that decides is nobody's shadow any more."""
     given: dict[str, Any] = {"champion": champion}
     if challenger is not None:
         given["challenger"] = challenger
-    if shadows:
+    if arms:
+        given["arms"] = arms
+    deciding = {champion, *(arm.release for arm in arms), *([challenger.release] if challenger else [])}
+    if shadows := tuple(shadow for shadow in service.spec.releases.shadows if shadow not in deciding):
         given["shadows"] = shadows
-    return _with_spec(service, releases=Releases(**given))
+    try:
+        return _with_spec(service, releases=Releases(**given))
+    except ValidationError as error:
+        reasons = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
+        raise Misuse(reasons, hint="give a smaller weight or another name, or take out an arm first") from error
 
 
 def _with_spec(service: DecisionService, **changes: Any) -> DecisionService:

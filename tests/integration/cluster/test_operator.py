@@ -166,6 +166,34 @@ def arguments(objects: dict[str, dict[str, Any]]) -> list[str]:
     return words
 
 
+def test_arms_come_and_go_and_none_that_does_not_hold(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        async with world.operator():
+            arm = {"name": "longer-history", "release": world.next, "weight": 20}
+            control = {"name": "control", "release": world.champion, "weight": 20}
+            await world.create(releases={"champion": world.champion, "arms": [control, arm]})
+            await world.all_there()
+            words = arguments(world.server.all())
+            assert [word for word in words if word.startswith("--arm=")] == [
+                f"--arm=control={world.champion}@20",
+                f"--arm=longer-history={world.next}@20",
+            ]
+            shares = "champion 60%, control 20%, longer-history 20%"
+            await world.until(lambda objects: objects[SERVICE]["status"]["shares"] == shares)
+
+            # One of them is another release, which nobody approved: what runs goes on.
+            lonely = release(world.bank, "run-03", approved=False, auc=0.95)
+            await world.patch(SERVICE, {"spec": {"releases": {"arms": [control, {**arm, "release": lonely}]}}})
+            await world.stands("ReleaseVerified", "False")
+            assert arguments(world.server.all()) == words
+
+            await world.patch(SERVICE, {"spec": {"releases": {"arms": []}}})
+            await world.until(lambda objects: not any(w.startswith("--arm=") for w in arguments(objects)))
+            await world.until(lambda objects: objects[SERVICE]["status"]["shares"] == "champion 100%")
+
+    play(tmp_path, scenario)
+
+
 def test_create_canary_promote_roll_back_delete(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         async with world.operator():

@@ -123,6 +123,34 @@ def test_a_rollback_takes_a_challenger_out_first(desk: Desk) -> None:
     assert releases(desk) == {"champion": desk.first}
 
 
+def test_an_a_b_test_is_commits_too(desk: Desk) -> None:
+    bare = desk.directory / "environments.git"
+
+    def committed(*arguments: str) -> str:
+        done = desk.json("deploy", *arguments, "--to", "environments.git")
+        merge(bare, done["branch"])
+        return str(done["message"])
+
+    committed("release", desk.first, "--service", "service.yaml")
+    committed("release", desk.first, "--arm", "control@20")
+    message = committed("release", desk.second, "--arm", "second@20")
+    assert message.splitlines()[0].endswith("as arm second for 20 % in production")
+    arms = [
+        {"name": "control", "release": desk.first, "weight": 20},
+        {"name": "second", "release": desk.second, "weight": 20},
+    ]
+    assert releases(desk) == {"champion": desk.first, "arms": arms}
+    assert desk.run("render", "work/production/eu-west/decisionservice-credit-default.yaml", "--region", "eu-west",
+                    "--out", "objects", "--form", "objects", "--image", f"r/a@{desk.first}", "--repository", "r/m",
+                    ).returncode == 0  # fmt: skip
+    [workload] = (desk.directory / "objects").glob("*-statefulset-*.yaml")
+    assert f"--arm=second={desk.second}@20" in workload.read_text(encoding="utf-8")
+    committed("rollback", "credit-default", "--arm", "control")
+    assert releases(desk) == {"champion": desk.first, "arms": arms[1:]}
+    committed("promote", "credit-default", "--arm", "second")
+    assert releases(desk) == {"champion": desk.second}
+
+
 def test_a_dry_run_shows_the_change_and_pushes_nothing(desk: Desk) -> None:
     before = git("for-each-ref", cwd=desk.directory / "environments.git")
     finished = desk.run(
@@ -150,6 +178,8 @@ def test_the_same_command_twice_proposes_once(desk: Desk) -> None:
         (["release", "FIRST", "--to", "ext::touch owned", "--service", "service.yaml"], 66, "cannot be cloned"),
         (["release", "FIRST", *TO, "--service", "service.yaml", "--challenger", "5"], 64, "champion"),
         (["release", "FIRST", *TO, "--service", "service.yaml", "--environment", "../x"], 64, "path"),
+        (["release", "FIRST", *TO, "--service", "service.yaml", "--arm", "a@101"], 64, "NAME@WEIGHT"),
+        (["release", "FIRST", *TO, "--arm", "a@1", "--challenger", "5"], 64, "either challenger or arm"),
         (["promote", "credit-default", "--to", "environments.git"], 66, "no service"),
         (["rollback", "credit-default", "--to", "environments.git"], 66, "no earlier release"),
     ],

@@ -43,8 +43,11 @@ def services(draw: st.DrawFn) -> dict[str, Any]:
         integrations["argoRollouts"] = {}
     else:
         if draw(st.booleans()):
-            releases["challenger"] = {"release": digests[1], "weight": draw(st.integers(0, 100))}
-        releases["shadows"] = list(digests[2 : 2 + draw(st.integers(0, 4))])
+            releases["challenger"] = {"release": digests[1], "weight": draw(st.integers(0, 60))}
+        if draw(st.booleans()):
+            control = {"name": "control", "release": digests[0], "weight": draw(st.integers(0, 20))}
+            releases["arms"] = [control, {"name": "other", "release": digests[5], "weight": draw(st.integers(0, 20))}]
+        releases["shadows"] = list(digests[2 : 2 + draw(st.integers(0, 3))])
     low = draw(st.integers(1, 20))
     return document(
         releases=releases,

@@ -109,9 +109,26 @@ def test_one_changed_byte(case: Case) -> None:
 
 def test_every_release_is_judged_not_only_the_champion(case: Case) -> None:
     other = release(case.bank, "run-02", approved=False, auc=0.9)
-    for releases in ({"challenger": {"release": other, "weight": 1}}, {"shadows": [other]}):
+    arm = {"name": "other", "release": other, "weight": 1}
+    for releases in ({"challenger": {"release": other, "weight": 1}}, {"shadows": [other]}, {"arms": [arm]}):
         allowed, _ = case.ask(case.service(releases={"champion": case.champion, **releases}))
         assert not allowed
+
+
+def test_arms_that_hold_are_admitted_with_their_pods(case: Case) -> None:
+    other = release(case.bank, "run-02", auc=0.9)
+    arms = [
+        {"name": "control", "release": case.champion, "weight": 10},
+        {"name": "other", "release": other, "weight": 10},
+    ]
+    releases = {"champion": case.champion, "arms": arms}
+    assert case.ask(case.service(releases=releases)) == (True, "")
+    pod = case.pod(releases=releases)
+    assert case.ask(pod) == (True, "")
+    pod["metadata"]["annotations"]["aboveboard.dev/releases"] = case.champion
+    allowed, message = case.ask(pod)
+    assert not allowed
+    assert f"the pod loads {other[:19]}" in message
 
 
 def test_a_verdict_that_says_pass_over_facts_that_do_not(case: Case) -> None:

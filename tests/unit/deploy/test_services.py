@@ -12,11 +12,16 @@ from aboveboard.deploy.services import (
     placed,
     promoted,
     service_text,
+    tracks_beside,
+    with_arm,
     with_challenger,
     with_champion,
+    without_arm,
 )
 from aboveboard.errors import Misuse, NotFound, SpecInvalid
 from tests.deploy_cases import EXAMPLES, NEW, OLD, regions, service
+
+THIRD = "sha256:" + "c" * 64
 
 
 def test_a_service_reads_back_as_it_was_written_without_defaults() -> None:
@@ -62,6 +67,61 @@ def test_a_challenger_needs_another_champion() -> None:
         with_challenger(with_champion(service(), NEW), NEW, 5)
     with pytest.raises(Misuse, match="no challenger"):
         promoted(with_champion(service(), NEW))
+
+
+def test_arms_stand_beside_each_other_each_with_a_release() -> None:
+    base = with_champion(service(), OLD)
+    tested = with_arm(with_arm(with_challenger(base, THIRD, 5), "control", OLD, 20), "longer", NEW, 20)
+    assert tested.spec.releases.shares() == {"champion": 55, "challenger": 5, "control": 20, "longer": 20}
+    assert tested.spec.releases.digests() == (OLD, THIRD, NEW)
+    assert parse_service(service_text(tested), name="x") == tested
+    # The same arm with another weight stays in its place; a release takes one track beside the champion only.
+    grown = with_arm(tested, "control", OLD, 30)
+    assert [(arm.name, arm.weight) for arm in grown.spec.releases.arms] == [("control", 30), ("longer", 20)]
+    assert list(tracks_beside(with_arm(tested, "third", THIRD, 1))) == ["control", "longer", "third"]
+    assert list(tracks_beside(with_challenger(tested, NEW, 1))) == ["challenger", "control"]
+    assert list(tracks_beside(without_arm(tested, "longer"))) == ["challenger", "control"]
+    assert promoted(tested, "longer").spec.releases.model_dump(exclude_defaults=True) == {"champion": NEW}
+
+
+def test_an_arm_that_cannot_be_is_refused() -> None:
+    base = with_champion(service(), OLD)
+    with pytest.raises(Misuse, match="more than 100"):
+        with_arm(with_challenger(base, NEW, 50), "arm", THIRD, 51)
+    with pytest.raises(Misuse, match="more than 100"):
+        with_challenger(with_arm(base, "arm", THIRD, 51), NEW, 50)
+    with pytest.raises(Misuse, match="cannot be called shadow"):
+        with_arm(base, "shadow", NEW, 1)
+    with pytest.raises(Misuse, match="no name for an arm"):
+        with_arm(base, "Longer history", NEW, 1)
+    with pytest.raises(Misuse, match="beside a champion"):
+        with_arm(service(), "arm", NEW, 1)
+    with pytest.raises(Misuse, match="no arm 'arm'"):
+        promoted(base, "arm")
+
+
+def test_an_arm_is_promoted_or_withdrawn_in_every_region_that_has_it() -> None:
+    base = with_arm(with_arm(with_champion(service(), OLD), "control", OLD, 20), "longer", NEW, 20)
+    now = {
+        "eu-west": placed(base, regions().region("eu-west")),
+        "us-east": placed(without_arm(base, "longer"), regions().region("us-east")),
+    }
+    change = promotion(now, environment="production", name="credit-default", arm="longer")
+    assert (change.release, change.replaces, change.regions) == (NEW, OLD, ("eu-west",))
+    change = rollback(now, {}, environment="production", name="credit-default", arm="longer")
+    (text,) = change.files.values()
+    assert list(tracks_beside(parse_service(text, name="x"))) == ["control"]
+    assert change.message.startswith(f"Withdraw credit-default {NEW[7:19]} as arm longer in production")
+    assert f"Takes-out: {NEW}" in change.message
+    # All of it at once: the champion alone is what is left, and its own release is not taken out.
+    change = rollback(now, {}, environment="production", name="credit-default")
+    assert change.regions == ("eu-west", "us-east")
+    assert f"Takes-out: {NEW}" in change.message
+    assert f"Takes-out: {OLD}" not in change.message
+    with pytest.raises(Misuse, match="no arm shorter"):
+        promotion(now, environment="production", name="credit-default", arm="shorter")
+    with pytest.raises(NotFound, match="no arm 'shorter'"):
+        rollback(now, {}, environment="production", name="credit-default", arm="shorter")
 
 
 def standing(champion: str = OLD, challenger: str | None = None) -> dict[str, DecisionService]:
