@@ -136,14 +136,12 @@ CASES: Mapping[str, tuple[dict[str, Any], ReconcileContext]] = {
                 "kek": "awskms:alias/aboveboard",
                 "tiles": "s3://bank-log/loans?region=eu-west-1",
                 "credentialsSecret": "log-credentials",
-            },
-            journal={"mode": "ephemeral", "size": "1Gi"},
-            network={
                 "destinations": [
                     {"name": "database", "namespace": "aboveboard-system", "port": 5432},
                     {"name": "object-store", "cidr": "10.30.0.0/16", "port": 443},
-                ]
+                ],
             },
+            journal={"mode": "ephemeral", "size": "1Gi"},
             integrations={
                 "tracing": {
                     "endpoint": "http://collector.observability:4318",

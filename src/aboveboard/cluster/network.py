@@ -78,6 +78,8 @@ def network_policies(
         {"to": _dns(context.dns_namespace), "ports": dns_port},
         *(_destination(destination) for destination in service.spec.network.destinations),
     ]
+    if (log := service.spec.log) is not None:
+        egress += [_destination(destination) for destination in log.destinations]
     if (tracing := service.spec.integrations.tracing) is not None:
         egress.append(_destination(tracing.destination))
     if service.spec.integrations.istio is not None:

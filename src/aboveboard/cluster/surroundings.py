@@ -151,10 +151,7 @@ class Tracing(Strict):
 
 
 class Log(Strict):
-    """Where the audit log is when it is not a volume of each pod: one log for every pod, in PostgreSQL.
-
-    Name the database, the object store and the key service among `network.destinations`, too.
-    """
+    """Where the audit log is when it is not a volume of each pod: one log for every pod, in PostgreSQL."""
 
     database_secret: ObjectName
     """Key `uri`: the URL of a PostgreSQL database, as CloudNativePG writes it into `<cluster>-app`."""
@@ -168,6 +165,8 @@ class Log(Strict):
     """Where the log is published, e.g. `s3://bucket/prefix?region=eu-west-1`. By default in the database."""
     credentials_secret: ObjectName | None = None
     """Key `credentials`: an AWS credentials file for S3 and KMS. Without it the identity of the pod counts."""
+    destinations: Annotated[tuple[Destination, ...], Field(max_length=8)] = ()
+    """The database, the object store and the key service, which pods must reach; or name them with the network."""
 
 
 class Integrations(Strict):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from aboveboard.cluster.placement import LabelKey, LabelValue, ObjectName, Quantity, Toleration
-from aboveboard.cluster.surroundings import Cidr, Integrations, Port
+from aboveboard.cluster.surroundings import Cidr, Integrations, Log, Port
 from aboveboard.cluster.types import DecisionServiceSpec, Digest, Label
 from aboveboard.spec.types import Name, Strict, Text
 
@@ -306,6 +306,8 @@ class Values(Strict):
     """In a second step, when the webhook answers: it fails closed."""
     integrations: Integrations = Integrations()
     """What this cluster has, for every decision service that names none of its own."""
+    log: Log | None = None
+    """Where the audit log is, for every decision service that says nothing of it; one with `log: null` keeps its own."""
     trial: Trial = Trial()
     postgresql: PostgreSql = PostgreSql()
     kafka: Kafka = Kafka()

@@ -53,6 +53,7 @@ def test_templates_and_types_agree_on_every_default(name: str) -> None:
     # A decision service's own defaults are the API server's business; the chart hands on what was written.
     document["decisionServices"] = SETS[name].get("decisionServices", [])
     document["integrations"] = SETS[name].get("integrations", {})
+    document["log"] = SETS[name].get("log")
     assert render(document) == render(SETS[name])
 
 
@@ -92,6 +93,24 @@ def test_integrations_of_the_cluster_reach_its_services_and_their_own_win() -> N
     integrations = service["spec"]["integrations"]
     assert integrations["prometheus"]["address"] == "http://own.example:9090"
     assert integrations["istio"]["hosts"] == ["decisions.bank.example"]
+
+
+def test_the_log_of_the_cluster_is_that_of_every_service_that_says_nothing_of_it() -> None:
+    values = merged(SETS["production-with-one-log"], {})
+    [silent] = values["decisionServices"]
+    own = {"databaseSecret": "own-database", "keysSecret": "own-keys"}
+    values["decisionServices"] = [
+        silent,
+        merged(silent, {"name": "own", "spec": {"log": own}}),
+        merged(silent, {"name": "none", "spec": {"log": None}}),
+    ]
+    logs = {
+        d["metadata"]["name"]: d["spec"].get("log", "says nothing")
+        for d in render(values)
+        if d["kind"] == "DecisionService"
+    }
+    # A log is one thing: nothing of the cluster's gets into one of their own.
+    assert logs == {"credit-default": values["log"], "own": own, "none": "says nothing"}
 
 
 FORBIDDEN = {"secrets", "pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers", "*"}
