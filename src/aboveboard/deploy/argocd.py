@@ -1,4 +1,4 @@
-"""Argo CD objects for every region of regions.yaml: a project that fences, one application for each region, one root.
+"""Argo CD objects for every region of regions.yaml: projects that fence, applications for each region, one root.
 
 The control plane comes first, decision services after it: the admission webhook has to answer before it is asked.
 """
@@ -67,13 +67,14 @@ _CERTIFICATES: Final[list[dict[str, Any]]] = [
 
 
 def argocd_objects(regions: Regions, places: GitOps) -> list[dict[str, Any]]:
-    """Return the AppProject, and the ApplicationSets of the control plane and of the services."""
+    """Return the AppProjects, and the ApplicationSets, of the control plane and of the services."""
     return [
-        _project(regions, places),
+        *_projects(regions, places),
         _application_set(
             regions,
             places,
             name=f"aboveboard-control-plane-{places.environment}",
+            project=f"aboveboard-{places.environment}",
             application=f"aboveboard-{places.environment}-{{{{ .region }}}}",
             wave=_CONTROL_PLANE_WAVE,
             namespace=CONTROL_PLANE_NAMESPACE,
@@ -85,6 +86,7 @@ def argocd_objects(regions: Regions, places: GitOps) -> list[dict[str, Any]]:
             regions,
             places,
             name=f"aboveboard-services-{places.environment}",
+            project=f"decisions-{places.environment}",
             application=f"decisions-{places.environment}-{{{{ .region }}}}",
             wave=_SERVICES_WAVE,
             namespace=places.namespaces[0] if places.namespaces else CONTROL_PLANE_NAMESPACE,
@@ -126,37 +128,85 @@ def root_application(places: GitOps, *, path: str) -> dict[str, Any]:
     }
 
 
-def _project(regions: Regions, places: GitOps) -> dict[str, Any]:
-    namespaces = [CONTROL_PLANE_NAMESPACE, *places.namespaces]
+_CLUSTER_WIDE: Final[list[dict[str, str]]] = [
+    {"group": "", "kind": "Namespace"},
+    {"group": "apiextensions.k8s.io", "kind": "CustomResourceDefinition"},
+    {"group": "rbac.authorization.k8s.io", "kind": "ClusterRole"},
+    {"group": "rbac.authorization.k8s.io", "kind": "ClusterRoleBinding"},
+    {"group": "admissionregistration.k8s.io", "kind": "ValidatingWebhookConfiguration"},
+    {"group": "admissionregistration.k8s.io", "kind": "ValidatingAdmissionPolicy"},
+    {"group": "admissionregistration.k8s.io", "kind": "ValidatingAdmissionPolicyBinding"},
+    {"group": "templates.gatekeeper.sh", "kind": "ConstraintTemplate"},
+    {"group": "constraints.gatekeeper.sh", "kind": "*"},
+]
+"""What the chart brings that is in no namespace."""
+
+_NOT_OF_SERVICES: Final[list[dict[str, str]]] = [
+    # Secrets come from a store of secrets, never from Git; rights and limits are the platform's to give.
+    {"group": "", "kind": "Secret"},
+    {"group": "", "kind": "ResourceQuota"},
+    {"group": "", "kind": "LimitRange"},
+    {"group": "rbac.authorization.k8s.io", "kind": "Role"},
+    {"group": "rbac.authorization.k8s.io", "kind": "RoleBinding"},
+]
+
+
+def _projects(regions: Regions, places: GitOps) -> list[dict[str, Any]]:
+    """Return two fences: the control plane may bring what is cluster-wide, services nothing but what they are.
+
+    The control plane has one Secret in Git, an empty one: the webhook keeps its certificate in it.
+    """
+    tenants = places.namespaces or (CONTROL_PLANE_NAMESPACE,)
+    return [
+        _project(
+            regions,
+            places,
+            name=f"aboveboard-{places.environment}",
+            description=f"The control plane of governed models in {places.environment}.",
+            repositories=[places.repository, places.chart_repository or places.repository],
+            namespaces=[CONTROL_PLANE_NAMESPACE, *places.namespaces],
+            bounds={"clusterResourceWhitelist": _CLUSTER_WIDE},
+        ),
+        _project(
+            regions,
+            places,
+            name=f"decisions-{places.environment}",
+            description=f"Governed models in {places.environment}: where they may go and what they may bring.",
+            repositories=[places.repository],
+            namespaces=list(tenants),
+            bounds={"clusterResourceWhitelist": [], "namespaceResourceBlacklist": _NOT_OF_SERVICES},
+        ),
+    ]
+
+
+def _project(
+    regions: Regions,
+    places: GitOps,
+    *,
+    name: str,
+    description: str,
+    repositories: list[str],
+    namespaces: list[str],
+    bounds: dict[str, Any],
+) -> dict[str, Any]:
     return {
         "apiVersion": _API,
         "kind": "AppProject",
         "metadata": {
-            "name": f"aboveboard-{places.environment}",
+            "name": name,
             "namespace": places.argocd_namespace,
             "labels": {"app.kubernetes.io/part-of": "aboveboard"},
             "annotations": {"argocd.argoproj.io/sync-wave": "-20"},
         },
         "spec": {
-            "description": f"Governed models in {places.environment}: where they may go and what they may bring.",
-            "sourceRepos": list(dict.fromkeys([places.repository, places.chart_repository or places.repository])),
+            "description": description,
+            "sourceRepos": list(dict.fromkeys(repositories)),
             "destinations": [
                 {**_destination(region), "namespace": namespace}
                 for region in regions.spec.regions
                 for namespace in namespaces
             ],
-            # What is not of a namespace: the control plane's own. Nothing of it can be brought by a service.
-            "clusterResourceWhitelist": [
-                {"group": "", "kind": "Namespace"},
-                {"group": "apiextensions.k8s.io", "kind": "CustomResourceDefinition"},
-                {"group": "rbac.authorization.k8s.io", "kind": "ClusterRole"},
-                {"group": "rbac.authorization.k8s.io", "kind": "ClusterRoleBinding"},
-                {"group": "admissionregistration.k8s.io", "kind": "ValidatingWebhookConfiguration"},
-                {"group": "admissionregistration.k8s.io", "kind": "ValidatingAdmissionPolicy"},
-                {"group": "admissionregistration.k8s.io", "kind": "ValidatingAdmissionPolicyBinding"},
-            ],
-            # Secrets come from a secret store and certificates from cert-manager, never from Git.
-            "namespaceResourceBlacklist": [{"group": "", "kind": "Secret"}],
+            **bounds,
             "orphanedResources": {"warn": True},
         },
     }
@@ -167,6 +217,7 @@ def _application_set(
     places: GitOps,
     *,
     name: str,
+    project: str,
     application: str,
     wave: str,
     namespace: str,
@@ -199,7 +250,7 @@ def _application_set(
                     },
                 },
                 "spec": {
-                    "project": f"aboveboard-{places.environment}",
+                    "project": project,
                     **sources,
                     "destination": {
                         "server": "{{ .server }}",

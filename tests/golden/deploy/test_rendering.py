@@ -15,8 +15,11 @@ from aboveboard.deploy.manifests import to_yaml
 from aboveboard.deploy.render import Form, context_of, documents, render
 from aboveboard.deploy.services import with_challenger, with_champion
 from aboveboard.errors import GateRefused, Misuse
+from tests.chart_cases import render as chart_objects
+from tests.chart_cases import value_sets
 from tests.conftest import Golden
 from tests.deploy_cases import IMAGE, NEW, OLD, REPOSITORY, regions, service
+from tests.helm_cluster import KINDS
 from tests.kubernetes_schemas import problems
 
 
@@ -115,10 +118,11 @@ PLACES = GitOps(
 
 
 def gitops() -> dict[str, dict[str, Any]]:
-    project, control_plane, services = argocd_objects(regions(), PLACES)
+    project, fence, control_plane, services = argocd_objects(regions(), PLACES)
     return {
         "root.yaml": root_application(PLACES, path="production/argocd"),
         "project.yaml": project,
+        "project-services.yaml": fence,
         "control-plane.yaml": control_plane,
         "services.yaml": services,
     }
@@ -146,7 +150,31 @@ def test_every_region_has_its_application_and_no_other_place_is_open() -> None:
     destinations = found["project.yaml"]["spec"]["destinations"]
     assert len(destinations) == 2 * len(names)
     assert {d["namespace"] for d in destinations} == {"aboveboard-system", "credit-production"}
-    assert all("*" not in str(value) for d in destinations for value in d.values())
+    assert {d["namespace"] for d in found["project-services.yaml"]["spec"]["destinations"]} == {"credit-production"}
+    every = [*destinations, *found["project-services.yaml"]["spec"]["destinations"]]
+    assert all("*" not in str(value) for d in every for value in d.values())
+
+
+def test_what_the_control_plane_is_made_of_may_come_and_a_service_brings_nothing_but_itself() -> None:
+    """The chart has an empty Secret for the webhook's certificate: a project that bars Secrets would bar it."""
+    plane, fence = (gitops()[name]["spec"] for name in ("project.yaml", "project-services.yaml"))
+    allowed = {(each["group"], each["kind"]) for each in plane["clusterResourceWhitelist"]}
+    sets = value_sets()
+    brought = {
+        (document["apiVersion"].rpartition("/")[0], document["kind"])
+        for name in ("control-plane", "production", "gatekeeper-templates")
+        for document in chart_objects(sets[name])
+    }
+    wide = {kind for kind, (_, _, in_namespace) in KINDS.items() if not in_namespace} | {"ConstraintTemplate"}
+    assert {(group, kind) for group, kind in brought if kind in wide} <= allowed
+    assert ("", "Secret") in brought
+    assert "namespaceResourceBlacklist" not in plane
+    assert fence["clusterResourceWhitelist"] == []
+    barred = {each["kind"] for each in fence["namespaceResourceBlacklist"]}
+    assert {"Secret", "Role", "RoleBinding"} <= barred
+    assert not barred & {document["kind"] for document in rendered(Form.OBJECTS).values()}
+    for name, project in (("control-plane.yaml", "aboveboard-production"), ("services.yaml", "decisions-production")):
+        assert gitops()[name]["spec"]["template"]["spec"]["project"] == project
 
 
 def test_the_control_plane_comes_before_what_it_admits_and_nothing_is_pruned() -> None:

@@ -247,4 +247,4 @@ def test_applications_are_written_for_every_region(desk: Desk) -> None:
     assert finished.returncode == 0, finished.stderr
     root = yaml.safe_load((desk.directory / "argocd" / "root.yaml").read_text(encoding="utf-8"))
     assert root["spec"]["source"]["path"] == "production/argocd"
-    assert len(list((desk.directory / "argocd" / "production" / "argocd").iterdir())) == 3
+    assert len(list((desk.directory / "argocd" / "production" / "argocd").iterdir())) == 4
