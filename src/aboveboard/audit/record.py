@@ -46,7 +46,7 @@ def encode_record(event: Event) -> bytes:
             "the time of an event is RFC 3339 in UTC with milliseconds", hint="use clock.timestamp()"
         )
     try:
-        if type(event) is Decision and (plain := _plain(event)) is not None:
+        if type(event) is Decision and event.alternatives is msgspec.UNSET and (plain := _plain(event)) is not None:
             encoded = _encoder.encode(plain)
             # msgspec sorts keys by code point and RFC 8785 by UTF-16 unit; the two differ from U+E000 up.
             if encoded.isascii() or not _SORTS_DIFFERENTLY.search(encoded):

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -39,6 +40,9 @@ MOST: Final = 3
 MOST_CELLS: Final = 4_000_000
 """Pairs of values that one search looks at: at most a few seconds' work. Beyond it, the pairs of features that
 promise least are left out."""
+Pause = Callable[[], None]
+"""Called between the steps of a search, most of which take a small part of a millisecond: it may wait, so that others
+have their turn, and what it raises ends the search."""
 _ROUNDING: Final = 1e-9
 """Log-odds within which sums over boxes and the model's own may differ; the model's own decides."""
 
@@ -70,6 +74,10 @@ class _Options(NamedTuple):
     """Shape (n,)."""
 
 
+def _go_on() -> None:
+    """Be no pause."""
+
+
 class RecourseSearch:
     """Looks for changes on one model, under the rules its spec declares by feature. Safe to share between threads."""
 
@@ -93,44 +101,45 @@ class RecourseSearch:
         """Tell whether the spec declares terms of the application that could be others."""
         return bool(self._of_application)
 
-    def recourses(self, row: NDArray[np.float64]) -> list[Recourse]:
+    def recourses(self, row: NDArray[np.float64], pause: Pause = _go_on) -> list[Recourse]:
         """Return up to three ways for the person, the smallest first; none for a row that is approved already.
 
         Each names a feature that those before it do not. `row` is an encoded record, shape (width,).
         """
-        return self._search(row, self._of_person)
+        return self._search(row, self._of_person, pause)
 
-    def counter_offers(self, row: NDArray[np.float64]) -> list[Recourse]:
+    def counter_offers(self, row: NDArray[np.float64], pause: Pause = _go_on) -> list[Recourse]:
         """Return the terms nearest to those applied for that would be approved: one other term, where one is enough.
 
         For the amount asked for that is the largest amount, on its grid, that would be approved: what a creditor can
         offer instead of declining (12 CFR 1002.9(a)(1)).
         """
-        return self._search(row, self._of_application)
+        return self._search(row, self._of_application, pause)
 
     @cached_property
     def _boxes(self) -> Boxes:
         return self._model.predictor.boxes()
 
     @cached_property
-    def _edges(self) -> dict[int, list[Fraction]]:
-        """For each column in question, where boxes begin or end."""
-        boxes = self._boxes
-        edges = {}
-        for index, _, _ in (*self._of_person, *self._of_application):
-            column = self._model.encoding.columns_of(index).start
-            own = boxes.column == column
+    def _grids(self) -> dict[int, _Grid]:
+        """For each number in question, by feature, the values worth trying."""
+        boxes, encoding = self._boxes, self._model.encoding
+        grids = {}
+        for index, feature, rule in (*self._of_person, *self._of_application):
+            own = boxes.column == encoding.columns_of(index).start
             levels = np.unique(np.concatenate([boxes.low[own], boxes.high[own]]))
-            edges[column] = [Fraction(float(level)) for level in levels[np.isfinite(levels)]]
-        return edges
+            if feature.categories is None and feature.type is not FeatureType.BOOLEAN:
+                grids[index] = _Grid.of(feature, rule, levels[np.isfinite(levels)].tolist())
+        return grids
 
     def _search(
-        self, row: NDArray[np.float64], allowed: Sequence[tuple[int, EncodedFeature, Rule]]
+        self, row: NDArray[np.float64], allowed: Sequence[tuple[int, EncodedFeature, Rule]], pause: Pause
     ) -> list[Recourse]:
         if not allowed or self._score(row) >= self._model.approve_at:
             return []
         options = [option for index, feature, rule in allowed if (option := self._options(row, index, feature, rule))]
-        scores = _Scores(self._boxes, self._model.encoding.owner, row, options)
+        pause()
+        scores = _Scores(self._boxes, self._model.encoding.owner, row, options, pause)
         calibration = self._model.calibration
         logit = math.log(self._model.approve_at / (1 - self._model.approve_at))
         needed = (logit - calibration.intercept) / calibration.slope - _ROUNDING
@@ -138,7 +147,7 @@ class RecourseSearch:
         found = [
             (distance, recourse)
             for option, margins in zip(options, singles, strict=True)
-            for distance, recourse in self._nearest(row, (option,), margins, option.distances, needed)
+            for distance, recourse in self._nearest(row, (option,), margins, option.distances, needed, pause)
         ]
         alone = {recourse.changes[0].feature for _, recourse in found}
         found.sort(key=lambda item: item[0])
@@ -155,6 +164,7 @@ class RecourseSearch:
                     scores.pair(options[first], options[second]),
                     options[first].distances[:, None] + options[second].distances,
                     needed,
+                    pause,
                 )
             ]
             found += sorted(together, key=lambda item: item[0])
@@ -167,6 +177,7 @@ class RecourseSearch:
         margins: NDArray[np.float64],
         distances: NDArray[np.float64],
         needed: float,
+        pause: Pause,
     ) -> Iterator[tuple[float, Recourse]]:
         """Yield the nearest values that reach the cut-off by the model's own account, if there are any.
 
@@ -176,6 +187,7 @@ class RecourseSearch:
         cells = tuple(places.T)
         order = np.lexsort((-np.round(margins[cells], 9), np.round(distances[cells], 12)))
         for place in places[order]:
+            pause()
             changed = row.copy()
             for option, index in zip(options, place, strict=True):
                 changed[option.columns] = option.cells[index]
@@ -212,75 +224,91 @@ class RecourseSearch:
             cells = np.array([[1.0 - own[0]]] if (down if own[0] else up) else []).reshape(-1, 1)
             distances = np.ones(len(cells))
         else:
-            grid = _Grid.of(feature, rule)
-            values = sorted(grid.beyond(Fraction(float(own[0])), self._edges[columns.start], up=up, down=down))
-            cells = np.array(values, dtype=np.float64).reshape(-1, 1)
+            grid = self._grids[index]
+            cells = np.array(grid.beyond(float(own[0]), up=up, down=down), dtype=np.float64).reshape(-1, 1)
             distances = np.abs(cells[:, 0] - own[0]) / float(grid.scale)
         return _Options(index, columns, cells, distances) if len(cells) else None
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """The values of a number that are named: multiples of a step, within the contract, no further than `most`."""
+    """The values of a number that are named: multiples of a step, within the contract, no further than `most`.
+
+    Fractions, because a multiple of a tenth is not what floating point makes of it; computed once for all rows.
+    """
 
     low: Fraction
     high: Fraction
-    step: Fraction
     scale: Fraction
     most: Fraction | None
+    edges: list[float]
+    """Where boxes begin or end, rising."""
+    above: list[Fraction]
+    """For each edge the nearest multiple above it; rising."""
+    below: list[Fraction]
+    """For each edge the nearest multiple up to it; rising."""
 
     @classmethod
-    def of(cls, feature: EncodedFeature, rule: Rule) -> _Grid:
+    def of(cls, feature: EncodedFeature, rule: Rule, edges: list[float]) -> _Grid:
         low, high = Fraction(feature.low), Fraction(feature.high)
         # By its decimals: 0.1 is meant as a tenth, not as the float nearest to it.
         most = None if rule.most is None else Fraction(str(rule.most))
-        return cls(low, high, Fraction(str(rule.step or 1)), most or high - low, most)
+        step = Fraction(str(rule.step or 1))
+        multiples = [math.floor(Fraction(edge) / step) for edge in edges]
+        above, below = [(multiple + 1) * step for multiple in multiples], [multiple * step for multiple in multiples]
+        return cls(low, high, most or high - low, most, edges, above, below)
 
-    def beyond(self, own: Fraction, edges: Sequence[Fraction], *, up: bool, down: bool) -> set[float]:
-        """Return for every edge, of those that lie in a direction, the nearest value beyond it.
+    def beyond(self, own: float, *, up: bool, down: bool) -> list[float]:
+        """Return for every edge, of those that lie in a direction, the nearest value beyond it, rising.
 
         A box takes its upper edge in: upwards that is the first multiple above an edge, downwards the last one up to
         it.
         """
-        highest = self.high if self.most is None else min(self.high, own + self.most)
-        lowest = self.low if self.most is None else max(self.low, own - self.most)
-        values = set()
-        for edge in edges:
-            if up and edge >= own:
-                value = (math.floor(edge / self.step) + 1) * self.step
-            elif down and edge < own:
-                value = math.floor(edge / self.step) * self.step
-            else:
-                continue
-            if lowest <= value <= highest:
-                values.add(float(value))
-        return values
+        here, first = Fraction(own), bisect_left(self.edges, own)
+        values: list[Fraction] = []
+        if down:
+            lowest = self.low if self.most is None else max(self.low, here - self.most)
+            values += self.below[bisect_left(self.below, lowest) : first]
+        if up:
+            highest = self.high if self.most is None else min(self.high, here + self.most)
+            values += self.above[first : bisect_right(self.above, highest)]
+        return list(dict.fromkeys(map(float, values)))
 
 
 class _Scores:
     """Margins of a row with one or two features changed, read off the boxes."""
 
     def __init__(
-        self, boxes: Boxes, owner: NDArray[np.intp], row: NDArray[np.float64], options: Sequence[_Options]
+        self,
+        boxes: Boxes,
+        owner: NDArray[np.intp],
+        row: NDArray[np.float64],
+        options: Sequence[_Options],
+        pause: Pause,
     ) -> None:
         self._boxes = boxes
+        self._pause = pause
         broken = boxes.broken(row)
         feature = owner[boxes.column]
         self._broken = boxes.count(broken)
-        self._broken_by = {option.feature: boxes.count(broken & (feature == option.feature)) for option in options}
-        self._bounds = {
-            option.feature: [boxes.bounds(column) for column in range(option.columns.start, option.columns.stop)]
-            for option in options
-        }
+        self._broken_by = {}
+        self._bounds = {}
+        for option in options:
+            pause()
+            columns = range(option.columns.start, option.columns.stop)
+            self._broken_by[option.feature] = boxes.count(broken & (feature == option.feature))
+            self._bounds[option.feature] = [boxes.bounds(column) for column in columns]
 
     def single(self, option: _Options) -> NDArray[np.float64]:
         """Return the margin for each value, shape (n,)."""
+        self._pause()
         reached = np.flatnonzero(self._broken == self._broken_by[option.feature])
         values: NDArray[np.float64] = self._boxes.values[reached] @ self._holds(option, reached)
         return self._boxes.start + values
 
     def pair(self, first: _Options, second: _Options) -> NDArray[np.float64]:
         """Return the margin for each pair of values, shape (n, m)."""
+        self._pause()
         broken = self._broken_by[first.feature] + self._broken_by[second.feature]
         reached = np.flatnonzero(self._broken == broken)
         by_first, by_second = self._holds(first, reached), self._holds(second, reached)

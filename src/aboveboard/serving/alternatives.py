@@ -1,16 +1,21 @@
 """What would have led to the favourable outcome instead, in words: changes of the person's, and other terms.
 
-Both are statements about the model that decided, with everything else as it was. They promise nothing.
+Both are statements about the model that decided, with everything else as it was. They promise nothing. What a client
+was told with a decision is part of its record, by value: the words belong to the release, and are found there again.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from aboveboard.audit import events
+from aboveboard.models import Model
+from aboveboard.models.contract import Value
 from aboveboard.models.reasons import text_for
-from aboveboard.models.recourse import Recourse
+from aboveboard.models.recourse import Pause, Recourse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +45,8 @@ class Alternative(msgspec.Struct, frozen=True):
 class Alternatives(msgspec.Struct, frozen=True):
     """Everything that would have led to the favourable outcome instead, and may be named."""
 
+    in_time: bool
+    """Whether the search ended in the time there is for a decision. If not, nothing is named: the notice has it."""
     recourse: list[Alternative] | None = None
     """At most three ways for the person, the smallest first; empty where none was found, null where the model
     declares nothing that a person could change."""
@@ -48,26 +55,83 @@ class Alternatives(msgspec.Struct, frozen=True):
     there are none, null where the model declares no term of the application."""
 
 
-def alternatives(deployment: Deployment, row: NDArray[np.float64], locale: str) -> Alternatives:
+NOT_IN_TIME: Final = Alternatives(in_time=False)
+
+
+def _no_pause() -> None:
+    """Be no pause."""
+
+
+def alternatives(
+    deployment: Deployment, row: NDArray[np.float64], locale: str, pause: Pause = _no_pause
+) -> Alternatives:
     """Return what would have led a row, shape (width,), that was not favourable, to approval, with texts in `locale`.
 
-    It takes a tenth of a second or so; see `aboveboard.models.recourse` for what it is.
+    It takes a millisecond, or seconds for a large ensemble in which everything can be changed; `pause` is called
+    between its steps, and what it raises ends it. See `aboveboard.models.recourse` for what it is.
     """
-    search = deployment.recourse
-    texts = {
-        feature: text_for(code.texts, locale) for code in deployment.model.reason_codes for feature in code.features
-    }
+    search, texts = deployment.recourse, _texts(deployment.model, locale)
 
     def stated(found: list[Recourse]) -> list[Alternative]:
         return [
             Alternative(
-                [AlternativeValue(c.feature, texts[c.feature], c.from_, c.to) for c in recourse.changes],
+                [AlternativeValue(c.feature, texts(c.feature), c.from_, c.to) for c in recourse.changes],
                 recourse.score,
             )
             for recourse in found
         ]
 
     return Alternatives(
-        recourse=stated(search.recourses(row)) if search.declared else None,
-        counter_offers=stated(search.counter_offers(row)) if search.negotiable else None,
+        in_time=True,
+        recourse=stated(search.recourses(row, pause)) if search.declared else None,
+        counter_offers=stated(search.counter_offers(row, pause)) if search.negotiable else None,
     )
+
+
+def as_recorded(told: Alternatives) -> events.ToldAlternatives:
+    """Return alternatives as the record of their decision has them."""
+
+    def recorded(ways: list[Alternative] | None) -> list[events.ToldAlternative] | None:
+        if ways is None:
+            return None
+        return [events.ToldAlternative({c.feature: c.to for c in way.changes}, way.score) for way in ways]
+
+    return events.ToldAlternatives(told.in_time, recorded(told.recourse), recorded(told.counter_offers))
+
+
+def as_told(
+    recorded: events.ToldAlternatives, features: Mapping[str, events.Feature], model: Model, locale: str
+) -> Alternatives:
+    """Return alternatives as they were told, word for word; `features` are those of the decision `model` made."""
+    if not recorded.in_time:
+        return NOT_IN_TIME
+    encoding, texts = model.encoding, _texts(model, locale)
+    before = encoding.decode(encoding.encode(features))
+
+    def told(ways: list[events.ToldAlternative] | None) -> list[Alternative] | None:
+        if ways is None:
+            return None
+        found = []
+        for way in ways:
+            # A whole number with a point is written without one in the log; the contract knows which it is.
+            after = encoding.decode(encoding.encode({**features, **way.values}))
+            changes = [
+                AlternativeValue(name, texts(name), _present(before[name]), _present(after[name]))
+                for name in (feature.name for feature in encoding.features)
+                if name in way.values
+            ]
+            found.append(Alternative(changes, way.score))
+        return found
+
+    return Alternatives(in_time=True, recourse=told(recorded.recourse), counter_offers=told(recorded.counter_offers))
+
+
+def _present(value: Value | None) -> Value:
+    assert value is not None  # noqa: S101  what is missing is not changed, and nothing is changed to be missing
+    return value
+
+
+def _texts(model: Model, locale: str) -> Callable[[str], str]:
+    """Return what finds the text for a feature, in a language."""
+    by_feature = {feature: code.texts for code in model.reason_codes for feature in code.features}
+    return lambda feature: text_for(by_feature[feature], locale)

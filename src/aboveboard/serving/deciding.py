@@ -41,8 +41,11 @@ class Deciding:
         for body in batch.requests:
             future = loop.create_future()
             futures.append(future)
+            service = self._service()
+            # Whoever asks for alternatives gets the time for them, as if they had asked alone.
+            await service.searching.lull()
             try:
-                self._service().decide(bytes(body), future.set_result, client=client.name)
+                service.decide(bytes(body), future.set_result, client=client.name)
             except AboveboardError as error:
                 future.set_result(error)
             await asyncio.sleep(0)  # others have their turn between two of these

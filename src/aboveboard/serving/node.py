@@ -175,6 +175,7 @@ class Node:
         finally:
             self.metrics.ready = False
             await once.drained()
+            await self.service.searching.close()
             await self.recorder.drained()
             await once.close()
             following.cancel()

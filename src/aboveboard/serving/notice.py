@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from aboveboard.audit import events
 from aboveboard.errors import Conflict
 from aboveboard.models import Model, Reason
 from aboveboard.models.reasons import text_for
-from aboveboard.serving.alternatives import Alternative, alternatives
+from aboveboard.serving.alternatives import Alternative, alternatives, as_told
 from aboveboard.serving.decide import score_of
 from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.review_history import PersonDecided
@@ -82,7 +83,11 @@ def write_notice(
         hint = "check the log with: aboveboard audit fsck"
         raise Conflict("the release does not come to the recorded score", hint=hint)
     reasons = model.reasons(row, locale)
-    instead = alternatives(deployment, row, locale)
+    told = decision.alternatives
+    if told is not UNSET and told.in_time:  # what was said once is said again, whatever computes it today
+        instead = as_told(told, decision.features, model, locale)
+    else:
+        instead = alternatives(deployment, row, locale)
     return Notice(
         decision_id=decision.decision_id,
         decided=decision.time,

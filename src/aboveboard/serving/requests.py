@@ -38,6 +38,8 @@ class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Protected attributes, for monitoring fairness only."""
     idempotency_key: Key | None = None
     """The same key with the same request gives the same decision, once."""
+    recourse: bool = False
+    """Whether to answer, where the outcome is not favourable, what would have led to it instead."""
 
 
 class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,6 +121,7 @@ def _members(request: DecisionRequest) -> int:
         + (request.locale is not None)
         + (request.cohort is not None and 1 + len(request.cohort))
         + (request.idempotency_key is not None)
+        + request.recourse
     )
 
 

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Final
 
+from msgspec import UNSET
+
 from aboveboard.audit import Acknowledgement, AuditLog, Erased, events
 from aboveboard.errors import Conflict, NotFound, NotVerified
 from aboveboard.models import Model
 from aboveboard.models.reasons import text_for
 from aboveboard.release import ReleaseStore
+from aboveboard.serving.alternatives import as_told
 from aboveboard.serving.deployment import deploy
 from aboveboard.serving.service import Answer, StatedReason
 from aboveboard.serving.tracks import Tracks
@@ -71,6 +74,7 @@ class Retelling:
 def retold(decision: events.Decision, acknowledgement: Acknowledgement, model: Model) -> Answer:
     """Return the answer that was given for a decision, whose reasons `model` has the words for."""
     texts = {code.code: code.texts for code in model.reason_codes}
+    told = decision.alternatives
     return Answer(
         decision.decision_id,
         decision.outcome,
@@ -80,4 +84,5 @@ def retold(decision: events.Decision, acknowledgement: Acknowledgement, model: M
         decision.release,
         decision.track,
         acknowledgement,
+        UNSET if told is UNSET else as_told(told, decision.features, model, decision.locale),
     )

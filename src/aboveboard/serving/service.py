@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from aboveboard.audit import Acknowledgement, events
 from aboveboard.clock import Clock, timestamp
 from aboveboard.errors import AboveboardError
 from aboveboard.ids import new_id, subject_token
 from aboveboard.models import Reason
-from aboveboard.serving.decide import decide
-from aboveboard.serving.idempotency import Once, Reply
+from aboveboard.serving.alternatives import Alternatives, as_recorded
+from aboveboard.serving.decide import decide, score_of
+from aboveboard.serving.idempotency import Once, Reply, Unforeseen
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.recorder import Unconfirmed
 from aboveboard.serving.requests import DecisionRequest, parse_decision
+from aboveboard.serving.searching import Searching
 from aboveboard.serving.tracks import SHADOW, Tracks
 from aboveboard.serving.untraced import UNTRACED, Trace
 
 DEFAULT_LOCALE: Final = "en"
+
+_log = logging.getLogger("aboveboard.serving")
 
 
 class StatedReason(msgspec.Struct, frozen=True):
@@ -45,6 +51,8 @@ class Answer(msgspec.Struct, frozen=True):
     track: str
     receipt: Acknowledgement
     """Where the decision stands in the journal, and the commitment to its record."""
+    alternatives: Alternatives | UnsetType = UNSET
+    """What would have led to the favourable outcome instead, where that was asked for and the outcome is another."""
 
 
 class Journal(Protocol):
@@ -57,6 +65,16 @@ class Journal(Protocol):
     def submit(self, event: events.Event, settled: Callable[[Acknowledgement | AboveboardError], None]) -> None:
         """Take an event; call `settled` once when it is durable, or with what prevented it."""
         ...
+
+
+class Searched(NamedTuple):
+    """What was looked for before a decision, because its record says what the client is told."""
+
+    tracks: Tracks
+    """Those the search was made with: they may be exchanged meanwhile."""
+    read: float
+    """When the request had been read."""
+    told: Alternatives
 
 
 class DecisionService:
@@ -81,6 +99,8 @@ class DecisionService:
         self._metrics = metrics
         self._once = once
         self._second: tuple[int, str] = (-1, "")
+        self.searching = Searching(timer=timer)
+        """Looks for what would have led to the favourable outcome instead, for those who ask."""
 
     def decide(self, body: bytes, reply: Reply[Answer], *, client: str = "", trace: Trace = UNTRACED) -> None:
         """Decide the request in `body` of `client`; call `reply` once with the answer when its record is durable.
@@ -93,17 +113,50 @@ class DecisionService:
         trace.enter("parse", started)
         self._journal.admit()
         request = parse_decision(body)
+        way = self._search if request.recourse else self._decide
         if request.idempotency_key is None:
-            self._decide(request, reply, started, trace)
+            way(request, reply, started, trace)
             return
 
         trace.enter("idempotency")
 
         def decide_as(decision_id: str, settle: Reply[Answer]) -> None:
-            self._decide(request, settle, started, trace, decision_id)
+            way(request, settle, started, trace, decision_id)
 
         if self._once.ask(client, request.idempotency_key, body, reply, decide_as):
             self._metrics.replayed += 1
+
+    def _search(
+        self,
+        request: DecisionRequest,
+        reply: Reply[Answer],
+        started: float,
+        trace: Trace,
+        decision_id: str | None = None,
+    ) -> None:
+        """Look for what would lead to the favourable outcome, if the outcome will be another, and decide then."""
+        tracks = self.tracks
+        _, deployment = tracks.choose(subject_token(self._token_key, request.subject))
+        deployment.jurisdiction(request.jurisdiction)
+        deployment.grouping.groups_of(request.cohort)
+        row = deployment.model.encoding.encode(request.features)
+        if score_of(deployment.model, row) >= deployment.model.approve_at:
+            self._decide(request, reply, started, trace, decision_id)
+            return
+        read = self._timer()
+        trace.enter("alternatives", read)
+
+        def found(told: Alternatives | AboveboardError) -> None:
+            if isinstance(told, AboveboardError):
+                reply(told)
+                return
+            try:
+                self._decide(request, reply, started, trace, decision_id, Searched(tracks, read, told))
+            except Exception:  # noqa: BLE001  there is no caller any more who could be told
+                _log.exception("unforeseen fault", extra=trace.ids)
+                reply(Unforeseen("the server made a mistake"))
+
+        self.searching.ask(deployment, row, request.locale or DEFAULT_LOCALE, found)
 
     def _decide(
         self,
@@ -112,8 +165,10 @@ class DecisionService:
         started: float,
         trace: Trace,
         decision_id: str | None = None,
+        searched: Searched | None = None,
     ) -> None:
-        timer, metrics, tracks = self._timer, self._metrics, self.tracks
+        timer, metrics = self._timer, self._metrics
+        tracks = self.tracks if searched is None else searched.tracks
         trace.enter("route")
         subject = subject_token(self._token_key, request.subject)
         track, deployment = tracks.choose(subject)
@@ -121,9 +176,9 @@ class DecisionService:
         jurisdiction = deployment.jurisdiction(request.jurisdiction)
         groups = deployment.grouping.groups_of(request.cohort)
         row = deployment.model.encoding.encode(request.features)
-        read = timer()
+        read = timer() if searched is None else searched.read
         locale = request.locale or DEFAULT_LOCALE
-        trace.enter("score", read)
+        trace.enter("score")
         decision = decide(deployment.model, row, locale=locale, explaining=trace.explaining)
         decided = timer()
         trace.enter("journal", decided)
@@ -154,6 +209,7 @@ class DecisionService:
                     deployment.digest,
                     track,
                     result,
+                    UNSET if searched is None else searched.told,
                 )
             )
 
@@ -174,6 +230,7 @@ class DecisionService:
                 reasons=[reason.code for reason in decision.reasons],
                 idempotency_key=request.idempotency_key,
                 retention=deployment.retention,
+                alternatives=UNSET if searched is None else as_recorded(searched.told),
             ),
             settled,
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ from numpy.typing import NDArray
 
 from aboveboard.models import Encoding, Model
 from aboveboard.models.fit import fit_model
+from aboveboard.serving.deployment import Deployment, deploy
 from aboveboard.spec import ModelSpec, load_spec
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "01-credit-default" / "model.yaml"
+DIGEST = "sha256:" + "a" * 64
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +47,21 @@ def model(spec: ModelSpec, rows: NDArray[np.float64]) -> Model:
 @pytest.fixture(scope="session")
 def release_files(model: Model) -> dict[str, bytes]:
     return {"model.yaml": EXAMPLE.read_bytes(), **{f"model/{n}": c for n, c in model.files().items()}}
+
+
+def without_recourse(release_files: dict[str, bytes]) -> str:
+    return re.sub(r" recourse: \{[^}]*\},", "", release_files["model.yaml"].decode())
+
+
+@pytest.fixture(scope="session")
+def changeable(release_files: dict[str, bytes]) -> Deployment:
+    """A release that lets the latest payments be changed, and treats the credit line as a term of the application."""
+    text = without_recourse(release_files)
+    for name, recourse in (
+        ("LIMIT_BAL", "{change: increase, step: 5000, most: 500000, counterOffer: true}"),
+        ("PAY_0", "{change: decrease}"),
+        ("PAY_2", "{change: decrease}"),
+        ("PAY_AMT1", "{change: increase, step: 500, most: 50000}"),
+    ):
+        text = text.replace(f"name: {name}, ", f"name: {name}, recourse: {recourse}, ")
+    return deploy(DIGEST, {**release_files, "model.yaml": text.encode()})

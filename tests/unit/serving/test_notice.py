@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import re
-
 import msgspec
 import numpy as np
 import pytest
@@ -14,8 +12,7 @@ from aboveboard.serving.decide import decide, score_of
 from aboveboard.serving.deployment import Deployment, deploy
 from aboveboard.serving.notice import notice_page, write_notice
 from aboveboard.serving.wording import WORDS
-
-DIGEST = "sha256:" + "a" * 64
+from tests.unit.serving.conftest import DIGEST, without_recourse
 
 
 @pytest.fixture(scope="module")
@@ -113,24 +110,6 @@ def test_a_release_that_comes_to_another_score_gives_no_notice(
     decision = record(model, adverse(model, rows)[0])
     with pytest.raises(Conflict, match="recorded score"):
         write_notice(msgspec.structs.replace(decision, score=decision.score + 1e-9), deployment, "en")
-
-
-def without_recourse(release_files: dict[str, bytes]) -> str:
-    return re.sub(r" recourse: \{[^}]*\},", "", release_files["model.yaml"].decode())
-
-
-@pytest.fixture(scope="module")
-def changeable(release_files: dict[str, bytes]) -> Deployment:
-    """A release that lets the latest payments be changed, and treats the credit line as a term of the application."""
-    text = without_recourse(release_files)
-    for name, recourse in (
-        ("LIMIT_BAL", "{change: increase, step: 5000, most: 500000, counterOffer: true}"),
-        ("PAY_0", "{change: decrease}"),
-        ("PAY_2", "{change: decrease}"),
-        ("PAY_AMT1", "{change: increase, step: 500, most: 50000}"),
-    ):
-        text = text.replace(f"name: {name}, ", f"name: {name}, recourse: {recourse}, ")
-    return deploy(DIGEST, {**release_files, "model.yaml": text.encode()})
 
 
 def test_where_nothing_is_declared_nothing_is_said(
