@@ -140,6 +140,14 @@ def run_documents(verdict: str = "pass", model: Mapping[str, bytes] = MODEL, auc
     }
 
 
+def later(documents: dict[str, Any]) -> None:
+    """Make a run of the same model one that was evaluated a day later, and came out better."""
+    documents.update(run_documents(auc=0.8))
+    documents["run"]["id"] = "run-02"
+    documents["report"]["created"] = documents["facts"]["evaluation"]["created"] = "2026-11-22T09:00:00.000Z"
+    documents["verdict"]["facts_digest"] = sha256(rfc8785.dumps(documents["facts"]))
+
+
 def write_run(
     directory: Path,
     documents: dict[str, Any] | None = None,

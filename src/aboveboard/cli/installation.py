@@ -69,7 +69,8 @@ def release_source(workspace: Workspace, repository: str, trust: Path, *, plain_
 
     if not trust.is_file():
         raise Misuse(f"{trust}: no such file", hint="mount the trust.json of your organisation there")
-    registry = from_environment(repository, plain_http=plain_http)
+    # An admission is answered within seconds, also while the registry is silent.
+    registry = from_environment(repository, plain_http=plain_http, timeout_seconds=3)
     return ReleaseSource(workspace.home.releases, trust, fetch=registry.fetch, clock=workspace.clock)
 
 

@@ -1,4 +1,4 @@
-"""`aboveboard release`: create, approve, list, show and verify releases."""
+"""`aboveboard release`: create, approve, withdraw, list, show and verify releases."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import click
 import msgspec
 from rich.markup import escape
 
-from aboveboard.audit.events import ReleaseApproved, ReleaseCreated, ReleaseRefused
+from aboveboard.audit.events import ReleaseApproved, ReleaseCreated, ReleaseRefused, ReleaseWithdrawn
 from aboveboard.cli.app import json_option, output_of
+from aboveboard.cli.registry import fetch, push
 from aboveboard.cli.workspace import Workspace
 from aboveboard.clock import timestamp
-from aboveboard.errors import AboveboardError, NotFound, NotVerified
-from aboveboard.release import Approval, Release, Role
+from aboveboard.errors import AboveboardError
+from aboveboard.release import Approval, Release, ReleaseSummary, Role, Withdrawal
+from aboveboard.release.approval import withdrawing_role
 
 
 @click.group(name="release")
 def command() -> None:
-    """Create, approve, list, show and verify releases.
+    """Create, approve, withdraw, list, show and verify releases.
 
     A release is a content-addressed, signed OCI artifact: the model, its report, the verdict and the approvals.
     RELEASE below is a digest, the beginning of one, or a model's name for its newest release.
@@ -74,6 +76,27 @@ def approve_release(workspace: Workspace, reference: str, *, comment: str) -> Ap
     return approval
 
 
+def withdraw_release(workspace: Workspace, reference: str, *, reason: str) -> Withdrawal:
+    """Take a release back, as its author or as somebody who may approve, and record it."""
+    withdrawer = workspace.actor
+    store = workspace.releases()
+    with workspace.log() as log:
+        document = store.show(reference).document
+        role = withdrawing_role(withdrawer, author=document.author)
+        workspace.keyring().ensure(withdrawer, [role], at=workspace.clock())
+        withdrawal = store.withdraw(reference, withdrawer=withdrawer, reason=reason)
+        log.append(
+            ReleaseWithdrawn(
+                time=timestamp(workspace.clock()),
+                actor=withdrawer,
+                release=withdrawal.digest,
+                model=document.name,
+                reason=reason,
+            )
+        )
+    return withdrawal
+
+
 @command.command()
 @click.argument("run", default="latest")
 @json_option
@@ -104,6 +127,25 @@ def approve(ctx: click.Context, release: str, comment: str, as_json: bool) -> No
     out.document(msgspec.to_builtins(approval))
 
 
+@command.command()
+@click.argument("release")
+@click.option("--reason", required=True, help="Why it may not run any more. It is signed and logged.")
+@json_option
+@click.pass_context
+def withdraw(ctx: click.Context, release: str, reason: str, as_json: bool) -> None:
+    """Say, under your signature, that a release may not run any more. Nothing takes that back.
+
+    Its author may, and whoever may approve. No server loads it from then on; one that runs it goes on until it is
+    given another release or starts again, so put another in service first.
+    """
+    out = output_of(as_json)
+    withdrawal = withdraw_release(Workspace.of(ctx), release, reason=reason)
+    out.say(f"[green]✓[/] {escape(withdrawal.withdrawer)} withdrew [bold]{withdrawal.digest}[/]")
+    out.say("  where it was published, others learn of it when you push it again")
+    out.next(f"aboveboard release push {withdrawal.digest[:19]} --to REPOSITORY")
+    out.document(msgspec.to_builtins(withdrawal))
+
+
 @command.command(name="list")
 @json_option
 @click.pass_context
@@ -120,11 +162,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
                 release.created,
                 escape(release.author),
                 escape(", ".join(release.approvers)),
-                f"[red]{escape(release.problem)}[/]"
-                if release.problem
-                else "[green]yes[/]"
-                if release.approved
-                else "[yellow]not approved yet[/]",
+                _may_run(release),
             )
             for release in summaries
         ),
@@ -151,6 +189,8 @@ def show(ctx: click.Context, release: str, as_json: bool) -> None:
         out.say(
             f"[green]✓[/] approved by {escape(approval.approver)} {approval.approved}  {escape(approval.comment)}"
         )
+    if details.summary.withdrawal is not None:
+        out.say(f"[red]✗[/] {escape(str(details.summary.withdrawal))}")
     for complaint in details.ignored:
         out.say(f"[yellow]a statement does not count:[/] {escape(complaint)}")
     if details.summary.problem:
@@ -175,89 +215,13 @@ def verify(ctx: click.Context, release: str, as_json: bool) -> None:
     )
 
 
-_PLAIN_HTTP = click.option("--plain-http", is_flag=True, help="For a registry on this machine, without TLS.")
+def _may_run(release: ReleaseSummary) -> str:
+    if release.problem is not None:
+        return f"[red]{escape(release.problem)}[/]"
+    if release.withdrawal is not None:
+        return f"[red]withdrawn by {escape(release.withdrawal.withdrawer)}[/]"
+    return "[green]yes[/]" if release.approved else "[yellow]not approved yet[/]"
 
 
-@command.command()
-@click.argument("release")
-@click.option("--to", "repository", required=True, help="The repository, e.g. registry.bank.example/models/releases.")
-@_PLAIN_HTTP
-@json_option
-@click.pass_context
-def push(ctx: click.Context, release: str, repository: str, plain_http: bool, as_json: bool) -> None:
-    """Store a release, its signature and its approvals in an OCI registry.
-
-    User and password are those of `docker login` (DOCKER_CONFIG). Push again after an approval.
-    """
-    from aboveboard.release.registry import from_environment
-
-    out = output_of(as_json)
-    registry = from_environment(repository, plain_http=plain_http)
-    digest, statements = Workspace.of(ctx).releases().push(release, registry)
-    out.say(f"[green]✓[/] {escape(repository)}@{digest}  with {statements} statements")
-    out.document({"release": digest, "repository": repository, "statements": statements})
-
-
-@command.command()
-@click.argument("releases", metavar="DIGEST...", nargs=-1, required=True)
-@click.option(
-    "--from", "repository", required=True, help="The repository, e.g. registry.bank.example/models/releases."
-)
-@click.option("--trust", type=click.Path(path_type=Path, dir_okay=False), help="A trust.json to put in place first.")
-@click.option(
-    "--subject-key", type=click.Path(path_type=Path, dir_okay=False), help="A subject.key to put in place first."
-)
-@click.option(
-    "--volume",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A folder to look for blobs in first, e.g. where image volumes are mounted.",
-)
-@_PLAIN_HTTP
-@json_option
-@click.pass_context
-def fetch(
-    ctx: click.Context,
-    releases: tuple[str, ...],
-    repository: str,
-    trust: Path | None,
-    subject_key: Path | None,
-    folder: Path | None,
-    plain_http: bool,
-    as_json: bool,
-) -> None:
-    """Fetch releases from an OCI registry by digest, and verify every byte, signature and approval.
-
-    What is here already and holds is not asked for: without its registry a pod starts from its volume. This is what
-    a pod does before its decision server starts; where anything does not hold, it does not start.
-    """
-    from aboveboard.files import close_to_group, storage_errors, write_atomically
-    from aboveboard.release.manifest import hexadecimal
-    from aboveboard.release.registry import from_environment
-    from aboveboard.release.volume import Volume
-
-    out = output_of(as_json)
-    workspace = Workspace.of(ctx)
-    for digest in releases:
-        hexadecimal(digest)
-    keys = workspace.home.keys
-    if keys.is_dir():
-        close_to_group(keys)
-    for source, target in ((trust, keys / "trust.json"), (subject_key, workspace.home.subject_key)):
-        if source is not None:
-            with storage_errors(source):
-                keys.mkdir(parents=True, exist_ok=True, mode=0o700)
-                write_atomically(target, source.read_bytes(), mode=0o600)
-    store = workspace.releases()
-    volume = Volume(folder) if folder is not None else None
-    for digest in releases:
-        try:
-            verified = store.verify(digest)
-        except (NotFound, NotVerified):  # not here, damaged, or an approval that has been given since
-            store.take(from_environment(repository, plain_http=plain_http).fetch(digest, volume))
-            verified = store.verify(digest)
-        approvers = ", ".join(approval.approver for approval in verified.approvals)
-        out.say(
-            f"[green]✓[/] {digest}  signed by {escape(verified.document.author)}, approved by {escape(approvers)}"
-        )
-    out.document({"releases": list(releases), "verified": True})
+command.add_command(push)
+command.add_command(fetch)

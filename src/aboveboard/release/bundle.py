@@ -27,7 +27,7 @@ from aboveboard.release.manifest import (
     Manifest,
     describe,
 )
-from aboveboard.release.signature import APPROVAL, ENVELOPE_TYPE, RELEASE
+from aboveboard.release.signature import APPROVAL, ENVELOPE_TYPE, RELEASE, WITHDRAWAL
 
 RELEASE_TYPE = "application/vnd.aboveboard.release.v1"
 CONFIG_TYPE = "application/vnd.aboveboard.release.config.v1+json"
@@ -39,6 +39,7 @@ MODEL_DIGEST = "dev.aboveboard.model-digest"
 REFERRER_TYPES: Mapping[str, str] = {
     RELEASE: "application/vnd.aboveboard.release-signature.v1",
     APPROVAL: "application/vnd.aboveboard.approval.v1",
+    WITHDRAWAL: "application/vnd.aboveboard.withdrawal.v1",
 }
 """The artifact type of a statement about a release, by its predicate type."""
 

@@ -38,7 +38,7 @@ from aboveboard.release.manifest import (
     hexadecimal,
     parse_manifest,
 )
-from aboveboard.release.volume import Volume
+from aboveboard.release.volume import Blobs
 
 BLOB_LIMIT = 2 * 1024**3
 TIMEOUT_SECONDS = 30
@@ -73,9 +73,18 @@ class Registry:
     """One repository of a registry, e.g. `registry.bank.example/models/releases`."""
 
     def __init__(
-        self, repository: str, *, plain_http: bool = False, credentials: Mapping[str, tuple[str, str]] | None = None
+        self,
+        repository: str,
+        *,
+        plain_http: bool = False,
+        credentials: Mapping[str, tuple[str, str]] | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        """Name the repository. `credentials` are user and password by the registry's host and port."""
+        """Name the repository. `credentials` are user and password by the registry's host and port.
+
+        `timeout_seconds` is how long the registry may be silent before it counts as away.
+        """
+        self._timeout_seconds = timeout_seconds
         matched = _REPOSITORY.fullmatch(repository)
         if matched is None:
             raise Misuse(f"{repository!r} is not a repository", hint="write it as registry.example/models/releases")
@@ -86,11 +95,11 @@ class Registry:
         self._authorization: str | None = None
         self._opener = urllib.request.build_opener(_KeepAnswer)
 
-    def fetch(self, digest: str, volume: Volume | None = None) -> dict[str, bytes]:
+    def fetch(self, digest: str, *places: Blobs) -> dict[str, bytes]:
         """Return a release and every statement about it as the files of an image layout, by name.
 
-        Blobs of the release that are in `volume` are taken from there; its statements always come from the registry,
-        since approvals are given and withdrawn while a volume stays what it is.
+        Blobs of the release that are in one of `places` are taken from there; its statements always come from the
+        registry, since releases are approved and withdrawn while a volume stays what it is.
 
         For `ReleaseStore.take`. Raises `NotFound`, `NotAuthorised`, `NotVerified` for an answer that is not what was
         asked for, and `StorageFailed` when the registry cannot be reached.
@@ -106,8 +115,11 @@ class Registry:
         for name, (manifest_bytes, manifest) in found.items():
             files[f"blobs/sha256/{hexadecimal(name)}"] = manifest_bytes
             for blob in (manifest.config, *manifest.layers):
-                here = volume.blob(blob) if volume is not None and name == digest else None
-                files[f"blobs/sha256/{hexadecimal(blob.digest)}"] = self._blob(blob) if here is None else here
+                here = (place.blob(blob) for place in places if name == digest)
+                found_here = next((content for content in here if content is not None), None)
+                files[f"blobs/sha256/{hexadecimal(blob.digest)}"] = (
+                    self._blob(blob) if found_here is None else found_here
+                )
         return files
 
     def push(self, layout: OciLayout, digest: str) -> int:
@@ -220,7 +232,7 @@ class Registry:
             # Not sent along when the registry redirects to its object store.
             request.add_unredirected_header("Authorization", self._authorization)
         try:
-            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+            with self._opener.open(request, timeout=self._timeout_seconds) as response:
                 return response.status, response.headers, response.read(limit + 1)
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             raise StorageFailed(
@@ -270,6 +282,13 @@ def docker_credentials(environment: Mapping[str, str]) -> dict[str, tuple[str, s
     return found
 
 
-def from_environment(repository: str, *, plain_http: bool = False) -> Registry:
+def from_environment(
+    repository: str, *, plain_http: bool = False, timeout_seconds: float = TIMEOUT_SECONDS
+) -> Registry:
     """Return a repository with the credentials of this process's environment."""
-    return Registry(repository, plain_http=plain_http, credentials=docker_credentials(os.environ))
+    return Registry(
+        repository,
+        plain_http=plain_http,
+        credentials=docker_credentials(os.environ),
+        timeout_seconds=timeout_seconds,
+    )

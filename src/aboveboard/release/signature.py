@@ -29,6 +29,8 @@ RELEASE = "https://aboveboard.dev/attestations/release/v1"
 """By the author: this is the release I made. Predicate: `author`, `signed`."""
 APPROVAL = "https://aboveboard.dev/attestations/approval/v1"
 """By an approver: this release may run. Predicate: `approver`, `approved`, `comment`."""
+WITHDRAWAL = "https://aboveboard.dev/attestations/withdrawal/v1"
+"""By an approver or the author: this release may not run any more. Predicate: `withdrawer`, `withdrawn`, `reason`."""
 
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,27 +79,47 @@ class ApprovalPredicate(msgspec.Struct, frozen=True):
     comment: str
 
 
+class WithdrawalPredicate(msgspec.Struct, frozen=True):
+    """The statement of somebody who takes a release back."""
+
+    withdrawer: str
+    withdrawn: Moment
+    reason: str
+
+
+Predicate = ReleasePredicate | ApprovalPredicate | WithdrawalPredicate
+
+
 @dataclass(frozen=True, slots=True)
 class Attestation:
     """What a trusted key signed, before anybody asked whether it was allowed to."""
 
     key: TrustedKey
-    predicate: ReleasePredicate | ApprovalPredicate
+    predicate: Predicate
 
     @property
     def actor(self) -> str:
         """Who the statement says made it."""
-        return self.predicate.author if isinstance(self.predicate, ReleasePredicate) else self.predicate.approver
+        match self.predicate:
+            case ReleasePredicate(author=actor) | ApprovalPredicate(approver=actor):
+                return actor
+            case WithdrawalPredicate(withdrawer=actor):
+                return actor
 
     @property
     def moment(self) -> datetime:
         """When the statement says it was made."""
-        return self.predicate.signed if isinstance(self.predicate, ReleasePredicate) else self.predicate.approved
+        match self.predicate:
+            case ReleasePredicate(signed=moment) | ApprovalPredicate(approved=moment):
+                return moment
+            case WithdrawalPredicate(withdrawn=moment):
+                return moment
 
 
-_SHAPES: Mapping[str, type[ReleasePredicate] | type[ApprovalPredicate]] = {
+_SHAPES: Mapping[str, type[Predicate]] = {
     RELEASE: ReleasePredicate,
     APPROVAL: ApprovalPredicate,
+    WITHDRAWAL: WithdrawalPredicate,
 }
 
 

@@ -1,37 +1,38 @@
-"""The store of releases: create, approve, list, show, verify. The one door to an OCI image layout on disk."""
+"""The store of releases: create, approve, withdraw, list, verify. The one door to an OCI image layout on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from aboveboard import __version__
 from aboveboard.clock import Clock, timestamp
-from aboveboard.errors import AboveboardError, Conflict, Misuse, NotAuthorised, NotFound
+from aboveboard.errors import AboveboardError, Conflict, Misuse, NotAuthorised, NotFound, NotVerified
 from aboveboard.files import write_atomically
 from aboveboard.release.approval import (
     COMMENT_LIMIT,
     Approval,
+    Withdrawal,
     distinct_approvals,
+    earliest_withdrawal,
     objection,
     required_approvals,
+    withdrawing_role,
 )
 from aboveboard.release.archive import pack_archive, read_archive, unpack_archive
 from aboveboard.release.bundle import (
     MATERIALITY,
     MODEL_DIGEST,
     PURPOSE,
-    RELEASE_TYPE,
     SCHEMA,
     Bundle,
     ReleaseDocument,
     pack,
     pack_referrer,
 )
+from aboveboard.release.description import FileRecord, Release, ReleaseDetails, ReleaseSummary
 from aboveboard.release.evidence import SBOM, model_files
 from aboveboard.release.keyring import Keyring
 from aboveboard.release.layout import LayoutWriter, OciLayout
@@ -40,13 +41,27 @@ from aboveboard.release.manifest import (
     CREATED,
     MANIFEST_TYPE,
     TITLE,
-    Manifest,
+    Descriptor,
     describe,
-    is_digest,
 )
-from aboveboard.release.signature import APPROVAL, RELEASE, Attestation, open_envelope, sign_statement
+from aboveboard.release.reference import releases_in, resolve
+from aboveboard.release.signature import (
+    APPROVAL,
+    RELEASE,
+    WITHDRAWAL,
+    Attestation,
+    open_envelope,
+    sign_statement,
+)
 from aboveboard.release.trust import Role, folded
-from aboveboard.release.verification import Manifests, VerifiedRelease, read_release, verify_release
+from aboveboard.release.verification import (
+    Manifests,
+    VerifiedRelease,
+    read_release,
+    read_statements,
+    verify_release,
+)
+from aboveboard.release.volume import Blobs
 
 if TYPE_CHECKING:
     from aboveboard.release.registry import Registry
@@ -54,57 +69,10 @@ if TYPE_CHECKING:
 CLOCK_SKEW = timedelta(minutes=5)
 """How far the clock of a signer may be ahead of ours."""
 
-_SHORTEST_PREFIX = 6
-
-
-class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A release that was made."""
-
-    digest: str
-    document: ReleaseDocument
-
-
-class ReleaseSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of a list of releases."""
-
-    digest: str
-    name: str
-    created: str
-    author: str
-    purpose: str
-    materiality: str
-    model_digest: str
-    approvers: list[str]
-    approved: bool
-    """Whether it may run: everything about it holds and enough others approved it."""
-    problem: str | None
-    """What does not hold, where something does not."""
-
-
-class FileRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One file of a release."""
-
-    name: str
-    media_type: str
-    size: int
-    """In bytes."""
-    digest: str
-
-
-class ReleaseDetails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything a store knows about one release."""
-
-    summary: ReleaseSummary
-    document: ReleaseDocument
-    files: list[FileRecord]
-    approvals: list[Approval]
-    approvals_required: int | None
-    ignored: list[str]
-    """Why other statements about this release do not count."""
-
-
 Summaries = list[ReleaseSummary]
 Digests = list[str]
+Fetch = Callable[[str, Blobs], Mapping[str, bytes]]
+"""Returns a release by digest, and every statement about it, as `Registry.fetch` does; blobs may be here already."""
 
 
 class ReleaseStore:
@@ -149,6 +117,7 @@ class ReleaseStore:
         bundle = pack(document, {**run.files, SBOM: sbom})
         signature, _ = self._state(
             bundle.manifest,
+            author,
             Role.AUTHOR,
             RELEASE,
             {"author": author, "signed": timestamp(self._clock())},
@@ -164,12 +133,9 @@ class ReleaseStore:
         """Record that `approver` says this release may run.
 
         Raises `NotVerified` when anything about the release does not hold, `NotAuthorised` when the approver is its
-        author or has no key for approving, `Conflict` when they have approved it before.
+        author or has no key for approving, `Conflict` when they have approved it before or it was withdrawn.
         """
-        if len(comment) > COMMENT_LIMIT:
-            raise Misuse(f"the comment is longer than {COMMENT_LIMIT} characters", hint="shorten it")
-        if not all(character.isprintable() or character in "\n\t" for character in comment):
-            raise Misuse("the comment has control characters", hint="write it as plain text")
+        _check_text("comment", comment)
         digest = self.resolve(reference)
         with self._layout.writing() as writer:
             release = self._verify(writer.known, digest, require_approval=False)
@@ -179,10 +145,13 @@ class ReleaseStore:
                     hint="somebody else approves it: aboveboard --actor SOMEBODY-ELSE release approve",
                     approver=approver,
                 )
+            if release.withdrawal is not None:
+                raise _already_withdrawn(release.withdrawal)
             if any(folded(approval.approver) == folded(approver) for approval in release.approvals):
                 raise Conflict(f"{approver} has approved {digest} before", hint="one approval per person counts")
             statement, attestation = self._state(
                 writer.known[digest][0],
+                approver,
                 Role.APPROVER,
                 APPROVAL,
                 {"approver": approver, "approved": timestamp(self._clock()), "comment": comment},
@@ -190,6 +159,34 @@ class ReleaseStore:
             )
             _write(writer, statement)
         return distinct_approvals(digest, [attestation])[0]
+
+    def withdraw(self, reference: str, *, withdrawer: str, reason: str) -> Withdrawal:
+        """Record that `withdrawer` says this release may not run any more. Nothing takes that back.
+
+        Its author may say so, and whoever may approve. Raises `Misuse` without a reason, `NotVerified` when its bytes
+        do not hold, `NotAuthorised` without a key that counts, `Conflict` when it was withdrawn before.
+        """
+        if not reason.strip():
+            raise Misuse("a withdrawal needs a reason", hint="say why in a sentence: it is signed and logged")
+        _check_text("reason", reason)
+        with self._layout.writing() as writer:
+            digest = resolve(writer.known, reference)
+            # What else may be wrong with it, such as a key no longer trusted, is no reason to keep it.
+            document, _ = read_release(self._layout, writer.known, digest)
+            if (before := self._withdrawal(writer.known, digest, document)) is not None:
+                raise _already_withdrawn(before)
+            statement, attestation = self._state(
+                writer.known[digest][0],
+                withdrawer,
+                withdrawing_role(withdrawer, author=document.author),
+                WITHDRAWAL,
+                {"withdrawer": withdrawer, "withdrawn": timestamp(self._clock()), "reason": reason},
+                document=document,
+            )
+            _write(writer, statement)
+        withdrawal = earliest_withdrawal(digest, [attestation])
+        assert withdrawal is not None  # noqa: S101  that is what was just signed
+        return withdrawal
 
     def verify(self, reference: str, *, at: datetime | None = None, require_approval: bool = True) -> VerifiedRelease:
         """Return a release of which every byte was checked, with the bytes that were checked.
@@ -200,26 +197,60 @@ class ReleaseStore:
         if at is not None and at.tzinfo is None:
             raise Misuse("a moment needs a time zone", hint="give it in UTC, e.g. 2026-11-21T09:30:00Z")
         manifests = self._layout.manifests()
-        digest = _resolve(manifests, reference)
+        digest = resolve(manifests, reference)
         return self._verify(manifests, digest, require_approval=require_approval, at=at)
 
-    def resolve(self, reference: str) -> str:
-        """Return the digest that `reference` means: a digest, at least six digits of one, a name, or name:latest.
+    def verify_current(self, digest: str, fetch: Fetch) -> tuple[VerifiedRelease, AboveboardError | None]:
+        """Return a release that may run, after asking where it is published what has been said about it since.
 
-        The latest of a name is the one evaluated last. Raises `NotFound`, and `Misuse` when several are meant.
+        What is here and holds may run although nobody could be asked: decisions do not stop with a registry. Then the
+        reason why nobody could be asked is returned beside it. Raises what `verify` and `take` raise, and what
+        `fetch` raises where there is nothing here.
         """
-        return _resolve(self._layout.manifests(), reference)
+        problem: AboveboardError | None = None
+        try:
+            files = fetch(digest, self)
+        except AboveboardError as error:
+            problem = error
+        else:
+            self.take(files)
+        try:
+            return self.verify(digest), problem
+        except NotFound:
+            if problem is not None:
+                raise problem from None
+            raise
+        except NotVerified as error:
+            raise error from problem
+
+    def withdrawal(self, reference: str) -> Withdrawal | None:
+        """Return who took a release back, when and why; None where nobody did. Raises as `verify` does."""
+        manifests = self._layout.manifests()
+        digest = resolve(manifests, reference)
+        document, _ = read_release(self._layout, manifests, digest)
+        return self._withdrawal(manifests, digest, document)
+
+    def blob(self, descriptor: Descriptor) -> bytes | None:
+        """Return the bytes of a blob that is here and whole, else None, so that `Registry.fetch` can spare it."""
+        try:
+            return self._layout.read(descriptor)
+        except NotVerified:
+            return None
+
+    def resolve(self, reference: str) -> str:
+        """Return the digest that `reference` means, as `aboveboard.release.reference.resolve` tells."""
+        return resolve(self._layout.manifests(), reference)
 
     def list(self) -> Summaries:
         """Return all releases, the newest first, each with what does not hold about it."""
         manifests = self._layout.manifests()
-        summaries = [self._summary(manifests, digest) for digest in _releases(manifests)]
+        summaries = [self._summary(manifests, digest) for digest in releases_in(manifests)]
         return sorted(summaries, key=lambda summary: (summary.created, summary.digest), reverse=True)
 
     def show(self, reference: str) -> ReleaseDetails:
         """Return everything about one release, approved or not. Raises `NotFound`, or `NotVerified` when damaged."""
         manifests = self._layout.manifests()
-        digest = _resolve(manifests, reference)
+        digest = resolve(manifests, reference)
         document, _ = read_release(self._layout, manifests, digest)
         summary = self._summary(manifests, digest)
         approvals: tuple[Approval, ...] = ()
@@ -245,7 +276,7 @@ class ReleaseStore:
         The same release and statements give the same file. Raises `NotVerified` for a release that does not hold.
         """
         manifests = self._layout.manifests()
-        digest = _resolve(manifests, reference)
+        digest = resolve(manifests, reference)
         self._verify(manifests, digest, require_approval=False)
         write_atomically(path, pack_archive(self._layout, manifests, digest))
         return digest
@@ -284,6 +315,12 @@ class ReleaseStore:
             self._layout, manifests, self._keys.trust(), digest, horizon=horizon, require_approval=require_approval
         )
 
+    def _withdrawal(self, manifests: Manifests, digest: str, document: ReleaseDocument) -> Withdrawal | None:
+        counted, _ = read_statements(
+            self._layout, manifests, self._keys.trust(), digest, document, self._clock() + CLOCK_SKEW
+        )
+        return earliest_withdrawal(digest, counted[WITHDRAWAL])
+
     def _holds(self, manifests: Manifests, digest: str) -> bool:
         try:
             self._verify(manifests, digest, require_approval=False)
@@ -294,6 +331,7 @@ class ReleaseStore:
     def _state(
         self,
         manifest: bytes,
+        actor: str,
         role: Role,
         predicate_type: str,
         predicate: dict[str, str],
@@ -301,7 +339,6 @@ class ReleaseStore:
         document: ReleaseDocument,
     ) -> tuple[Bundle, Attestation]:
         """Return a signed statement about a manifest, after making sure that it will count."""
-        actor = predicate.get("author") or predicate["approver"]
         moment = self._clock()
         subject = describe(manifest, MANIFEST_TYPE)
         envelope = sign_statement(
@@ -325,8 +362,10 @@ class ReleaseStore:
         annotations = manifests[digest][1].annotations or {}
         problem: str | None = None
         approvals: tuple[Approval, ...] = ()
+        withdrawal: Withdrawal | None = None
         try:
-            approvals = self._verify(manifests, digest, require_approval=False).approvals
+            verified = self._verify(manifests, digest, require_approval=False)
+            approvals, withdrawal = verified.approvals, verified.withdrawal
         except AboveboardError as error:
             problem = error.message
         needed = required_approvals(annotations.get(MATERIALITY, ""))
@@ -339,35 +378,25 @@ class ReleaseStore:
             materiality=annotations.get(MATERIALITY, ""),
             model_digest=annotations.get(MODEL_DIGEST, ""),
             approvers=[approval.approver for approval in approvals],
-            approved=problem is None and needed is not None and len(approvals) >= needed,
+            approved=problem is None and withdrawal is None and needed is not None and len(approvals) >= needed,
             problem=problem,
+            withdrawal=withdrawal,
         )
 
 
-def _releases(manifests: Manifests) -> dict[str, Manifest]:
-    return {digest: manifest for digest, (_, manifest) in manifests.items() if manifest.artifact_type == RELEASE_TYPE}
+def _check_text(name: str, text: str) -> None:
+    if len(text) > COMMENT_LIMIT:
+        raise Misuse(f"the {name} is longer than {COMMENT_LIMIT} characters", hint="shorten it")
+    if not all(character.isprintable() or character in "\n\t" for character in text):
+        raise Misuse(f"the {name} has control characters", hint="write it as plain text")
 
 
-def _resolve(manifests: Manifests, reference: str) -> str:
-    releases = _releases(manifests)
-    if not releases:
-        raise NotFound("there are no releases here", hint="make one with: aboveboard release create")
-    if is_digest(reference):
-        found = {reference} & releases.keys()
-    else:
-        name = reference.removesuffix(":latest")
-        named = [digest for digest, manifest in releases.items() if (manifest.annotations or {}).get(TITLE) == name]
-        newest = max(
-            named, key=lambda digest: ((releases[digest].annotations or {}).get(CREATED, ""), digest), default=""
-        )
-        prefix = "sha256:" + reference.removeprefix("sha256:")
-        long_enough = len(prefix) >= len("sha256:") + _SHORTEST_PREFIX
-        found = {digest for digest in releases if long_enough and digest.startswith(prefix)} | ({newest} - {""})
-    if len(found) > 1:
-        raise Misuse(f"{reference!r} may mean {len(found)} releases", hint="give more digits of the digest")
-    if not found:
-        raise NotFound(f"no release {reference[:100]!r}", hint="list them with: aboveboard release list")
-    return found.pop()
+def _already_withdrawn(withdrawal: Withdrawal) -> Conflict:
+    return Conflict(
+        str(withdrawal),
+        hint="a withdrawal stands; a new run makes a new release",
+        withdrawer=withdrawal.withdrawer,
+    )
 
 
 def _write(writer: LayoutWriter, bundle: Bundle) -> None:

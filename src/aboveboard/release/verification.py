@@ -12,12 +12,19 @@ from datetime import datetime
 from aboveboard.clock import timestamp
 from aboveboard.errors import NotFound, NotVerified
 from aboveboard.release import evidence
-from aboveboard.release.approval import Approval, distinct_approvals, objection, required_approvals
+from aboveboard.release.approval import (
+    Approval,
+    Withdrawal,
+    distinct_approvals,
+    earliest_withdrawal,
+    objection,
+    required_approvals,
+)
 from aboveboard.release.bundle import CONFIG_TYPE, REFERRER_TYPES, RELEASE_TYPE, SCHEMA, ReleaseDocument, pack
 from aboveboard.release.documents import decode
 from aboveboard.release.layout import OciLayout
 from aboveboard.release.manifest import TITLE, Manifest, describe
-from aboveboard.release.signature import APPROVAL, RELEASE, Attestation, open_envelope
+from aboveboard.release.signature import APPROVAL, RELEASE, WITHDRAWAL, Attestation, open_envelope
 from aboveboard.release.trust import Trust
 
 Manifests = Mapping[str, tuple[bytes, Manifest]]
@@ -32,6 +39,7 @@ class VerifiedRelease:
     files: Mapping[str, bytes]
     """Every file by its name in the release, e.g. `report.json`, `model/model.json`."""
     approvals: tuple[Approval, ...]
+    withdrawal: Withdrawal | None
     ignored: tuple[str, ...]
     """Why other statements about this release did not count."""
 
@@ -53,8 +61,8 @@ def verify_release(
     """Return the release with this digest, if everything about it holds as of `horizon`.
 
     Checked are: every blob against its digest; the manifest against what its files and document make it; the
-    evidence against the model and among itself; the verdict; the author's signature; the approvals. Raises
-    `NotVerified`, naming what does not hold.
+    evidence against the model and among itself; the verdict; the author's signature; and, unless `require_approval`
+    is false, that enough others approved it and nobody took it back. Raises `NotVerified`, naming what does not hold.
     """
     document, files = read_release(layout, manifests, digest)
     proof = evidence.read_evidence(files)
@@ -66,9 +74,11 @@ def verify_release(
             )
     if document.verdict != evidence.PASS:
         raise NotVerified(f"the verdict on this release is {document.verdict!r}, not pass", verdict=document.verdict)
-    signatures, approvals, ignored = _statements(layout, manifests, trust, digest, document, horizon)
+    counted, ignored = read_statements(layout, manifests, trust, digest, document, horizon)
+    approvals = distinct_approvals(digest, counted[APPROVAL])
+    withdrawal = earliest_withdrawal(digest, counted[WITHDRAWAL])
     reasons = "; ".join(ignored)
-    if not signatures:
+    if not counted[RELEASE]:
         raise NotVerified(
             f"no signature of the author on {digest} holds" + (f": {reasons}" if reasons else ""),
             hint="check that the trust file has the author's key" if trust.keys else "there is no trust file here",
@@ -77,6 +87,13 @@ def verify_release(
     needed = required_approvals(document.materiality)
     if needed is None:
         raise NotVerified(f"materiality {document.materiality!r} is not known here", hint="upgrade Aboveboard")
+    if require_approval and withdrawal is not None:
+        raise NotVerified(
+            str(withdrawal),
+            hint="serve another release: a withdrawal stands, and a new run makes a new release",
+            digest=digest,
+            withdrawer=withdrawal.withdrawer,
+        )
     if require_approval and len(approvals) < needed:
         raise NotVerified(
             f"{digest} has {len(approvals)} of {needed} approvals" + (f": {reasons}" if reasons else ""),
@@ -85,7 +102,7 @@ def verify_release(
             approvals=len(approvals),
             required=needed,
         )
-    return VerifiedRelease(digest, document, files, approvals, tuple(ignored))
+    return VerifiedRelease(digest, document, files, approvals, withdrawal, tuple(ignored))
 
 
 def read_release(layout: OciLayout, manifests: Manifests, digest: str) -> tuple[ReleaseDocument, dict[str, bytes]]:
@@ -124,16 +141,16 @@ def _claims(proof: evidence.Evidence) -> dict[str, object]:
     }
 
 
-def _statements(
+def read_statements(
     layout: OciLayout, manifests: Manifests, trust: Trust, digest: str, document: ReleaseDocument, horizon: datetime
-) -> tuple[list[Attestation], tuple[Approval, ...], list[str]]:
-    """Return the signatures and approvals that count, and why the other statements do not.
+) -> tuple[Mapping[str, list[Attestation]], list[str]]:
+    """Return the statements that count by their predicate type, and why the others do not.
 
     A damaged envelope raises; one that is whole but of no weight, e.g. by a key no longer trusted, is passed over,
     or else anybody who can add a blob could stop a release.
     """
     subject = describe(manifests[digest][0], manifests[digest][1].media_type)
-    counted: dict[str, list[Attestation]] = {RELEASE: [], APPROVAL: []}
+    counted: dict[str, list[Attestation]] = {predicate_type: [] for predicate_type in REFERRER_TYPES}
     ignored: list[str] = []
     for referrer, (_, manifest) in sorted(manifests.items()):
         if manifest.subject is None or manifest.subject.digest != digest:
@@ -154,4 +171,4 @@ def _statements(
             ignored.append(f"{name}: {reason}")
             continue
         counted[predicate_type].append(attestation)
-    return counted[RELEASE], distinct_approvals(digest, counted[APPROVAL]), ignored
+    return counted, ignored

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 from aboveboard.errors import NotFound
 from aboveboard.files import storage_errors
 from aboveboard.ids import sha256_digest
 from aboveboard.release.manifest import Descriptor
+
+
+class Blobs(Protocol):
+    """A place where blobs of releases may be, e.g. a volume, or a store."""
+
+    def blob(self, descriptor: Descriptor) -> bytes | None:
+        """Return the bytes with this digest, checked; None where they are not."""
 
 
 class Volume:

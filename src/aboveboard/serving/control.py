@@ -131,13 +131,16 @@ class TrackControl:
     def roll_back(self, *, actor: str, reason: str) -> Tracks:
         """Put back, at once, what was in service before the last change: it is still in memory.
 
-        After a restart it is not, and is verified and loaded first. Raises `Conflict` when nothing was before.
+        After a restart it is not, and is verified and loaded first. Raises `Conflict` when nothing was before, or it
+        was withdrawn since.
         """
         with self._turn, self._file.turn():
             self._catch_up()
             before = self._before
             if before is None and self._before_plan is not None:
                 before = load_tracks(self._before_plan, self._store, self._loaded())
+            elif before is not None:
+                self._refuse_withdrawn(before)
             if before is None:
                 raise Conflict("there is nothing to go back to", hint="the tracks have not changed since the start")
             with self._file.replaced(Standing(self._started, before.plan(), self.tracks.plan())):
@@ -177,6 +180,12 @@ class TrackControl:
         self._before_plan = standing.before
         if self._before is not None and self._before.plan() != standing.before:
             self._before = None
+
+    def _refuse_withdrawn(self, tracks: Tracks) -> None:
+        """Refuse what is in memory and was taken back since it was loaded. Raises `Conflict`."""
+        for deployment in tracks.deployments():
+            if (withdrawal := self._store.withdrawal(deployment.digest)) is not None:
+                raise Conflict(str(withdrawal), hint="put another release in service: PUT /v1/tracks")
 
     def _loaded(self) -> dict[str, Deployment]:
         return {deployment.digest: deployment for deployment in self.tracks.deployments()}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from aboveboard.audit import AuditLog
-from aboveboard.errors import NotFound, RequestRefused
+from aboveboard.errors import NotFound, NotVerified, RequestRefused
 from aboveboard.serving.access import Access, Role
 from aboveboard.serving.control import TrackControl
-from aboveboard.serving.deployment import Deployment
+from aboveboard.serving.deployment import Deployment, deploy
 from aboveboard.serving.exchange import client_of, decision_id_of, json_response
 from aboveboard.serving.notice import notice_page, write_notice
 from aboveboard.serving.records import Records, decision_of
@@ -27,6 +29,9 @@ class Reading:
         self._records = records
         self._control = control
         self._access = access
+        self._former: Deployment | None = None
+        """The release out of service that was last asked for; who writes notices asks for one after the other."""
+        self._turn = threading.Lock()
 
     async def decision(self, request: Request) -> Response:
         """Answer one decision with what it was made from; that it was read is logged."""
@@ -45,7 +50,7 @@ class Reading:
             self._records.history, decision_id, client.name, "notice to the person concerned"
         )
         event = decision_of(recorded)
-        deployment = self._in_service(event.release)
+        deployment = await run_in_threadpool(self._deployment, event.release)
         notice = await run_in_threadpool(write_notice, event, deployment, locale, last_word(recorded))
         if "text/html" in request.headers.get("accept", ""):
             page = await run_in_threadpool(notice_page, notice)
@@ -63,14 +68,24 @@ class Reading:
         )
         return Response(receipt.to_json(), media_type="application/json")
 
-    def _in_service(self, release: str) -> Deployment:
+    def _deployment(self, release: str) -> Deployment:
+        """Return the release that decided, in service or not: a person is owed reasons whatever became of it since.
+
+        Blocks. Raises `NotFound` where it is not here, or not whole.
+        """
         for deployment in self._control.tracks.deployments():
             if deployment.digest == release:
                 return deployment
-        raise NotFound(
-            "the release that decided is not in service here any more",
-            hint="start a server with it, or make it a shadow, and ask again",
-        )
+        with self._turn:
+            if self._former is None or self._former.digest != release:
+                try:
+                    self._former = deploy(release, self._control.files_of(release))
+                except (NotFound, NotVerified) as error:
+                    raise NotFound(
+                        "the release that decided is not here any more",
+                        hint=f"fetch it from where it is published: aboveboard release fetch {release}",
+                    ) from error
+            return self._former
 
 
 def purpose_of(request: Request) -> str:

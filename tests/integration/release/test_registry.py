@@ -15,7 +15,7 @@ from aboveboard.errors import NotAuthorised, NotFound, NotVerified, StorageFaile
 from aboveboard.release import Keyring, ReleaseStore
 from aboveboard.release.registry import Registry, docker_credentials
 from tests.registry_server import docker_registry, small_registry
-from tests.release_cases import APPROVER, Bank
+from tests.release_cases import APPROVER, OTHER, Bank
 
 
 @pytest.fixture(params=["small", "docker-registry"])
@@ -56,6 +56,21 @@ def test_an_approval_that_comes_later_is_fetched_later(repository: str, tmp_path
     bank.store.push(digest, registry)
     store.take(registry.fetch(digest))
     assert [approval.approver for approval in store.verify(digest).approvals] == [APPROVER]
+
+
+def test_a_withdrawal_that_comes_later_is_fetched_without_the_blobs_that_are_here(
+    repository: str, tmp_path: Path
+) -> None:
+    bank = Bank(tmp_path)
+    digest = bank.approved()
+    registry = Registry(repository, plain_http=True)
+    bank.store.push(digest, registry)
+    store = elsewhere(bank, tmp_path)
+    store.verify_current(digest, registry.fetch)
+    bank.store.withdraw(digest, withdrawer=OTHER, reason="drift")
+    bank.store.push(digest, registry)
+    with pytest.raises(NotVerified, match=f"withdrawn by {OTHER}"):
+        store.verify_current(digest, registry.fetch)
 
 
 def test_a_release_nobody_pushed(repository: str) -> None:
@@ -117,6 +132,12 @@ def test_what_a_pod_does_before_it_starts(tmp_path: Path) -> None:
         bank.store.push(digest, registry)
         assert CliRunner().invoke(root, arguments).exit_code == 0
         assert CliRunner().invoke(root, arguments).exit_code == 0, "a restart of the pod"
+        second = tmp_path / "second"
+        bank.store.withdraw(digest, withdrawer=OTHER, reason="drift")
+        assert CliRunner().invoke(root, arguments).exit_code == 0, "nobody has told the registry"
+        bank.store.push(digest, registry)
+        withdrawn = CliRunner().invoke(root, ["--home", str(second), *arguments[2:]])
+        assert "withdrawn" in str(withdrawn.exception)
     # The registry is away: what is here and holds starts, with the keys closed again that a mount opened.
     (home / "keys").chmod(0o2770)
     (home / "keys" / "subject.key").chmod(0o660)

@@ -127,6 +127,15 @@ def test_from_a_strangers_file_to_a_served_decision(shell: Shell) -> None:
     assert (served["outcome"], served["score"]) == (decided["outcome"], decided["score"])
     assert server.returncode == 0
 
+    withdrawn = shell.json("release", "withdraw", release, "--reason", "two columns were swapped")
+    assert (withdrawn["digest"], withdrawn["reason"]) == (release, "two columns were swapped")
+    assert shell.run("release", "withdraw", release, "--reason", "once more").returncode == 69
+    refused_now = shell.run("decide", release, "request.json")
+    assert refused_now.returncode == 1
+    assert "two columns were swapped" in refused_now.stderr
+    acts = shell.json("audit", "find", "--kind", "release-withdrawn")["entries"]
+    assert [act["kind"] for act in acts] == ["release-withdrawn/1"]
+
     shell.run("audit", "receipt", decided["decision_id"], "-o", "receipt.json")
     assert shell.json("audit", "verify", "receipt.json")["verified"]
     assert shell.json("audit", "fsck")["findings"] == []

@@ -20,7 +20,7 @@ from aboveboard.policy import PolicyPack, load_packs
 from aboveboard.spec.regions import Regions, parse_regions
 from tests.cluster_cases import CONTEXT, document
 from tests.cluster_releases import release
-from tests.release_cases import Bank
+from tests.release_cases import OTHER, Bank
 
 
 class Case:
@@ -95,6 +95,15 @@ def test_a_release_nobody_else_approved(case: Case) -> None:
     allowed, message = case.ask(case.service(releases={"champion": digest}))
     assert not allowed
     assert "0 of 1 approvals" in message
+
+
+def test_a_release_that_was_withdrawn(case: Case) -> None:
+    case.bank.store.withdraw(case.champion, withdrawer=OTHER, reason="income was mis-coded")
+    allowed, message = case.ask(case.service())
+    assert not allowed
+    assert "release-verified" in message
+    assert f"withdrawn by {OTHER}" in message
+    assert "income was mis-coded" in message
 
 
 def test_one_changed_byte(case: Case) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import rfc8785
 
 from aboveboard.errors import Conflict, GateRefused, Misuse, NotAuthorised, NotFound, NotVerified
 from aboveboard.release import Keyring, ReleaseStore, Role
@@ -28,6 +27,7 @@ from tests.release_cases import (
     SPEC,
     START,
     Bank,
+    later,
     run_documents,
     write_run,
 )
@@ -259,16 +259,7 @@ def test_references(bank: Bank) -> None:
         bank.store.resolve("small-loans")
     first = bank.released()
     bank.time.forward(days=1)
-
-    def newer(documents: dict[str, Any]) -> None:
-        documents.update(run_documents(auc=0.8))
-        documents["run"]["id"] = "run-02"
-        documents["report"]["created"] = documents["facts"]["evaluation"]["created"] = "2026-11-22T09:00:00.000Z"
-        documents["verdict"]["facts_digest"] = (
-            "sha256:" + hashlib.sha256(rfc8785.dumps(documents["facts"])).hexdigest()
-        )
-
-    second = bank.released("run-02", newer)
+    second = bank.released("run-02", later)
     for reference in (first, first[:19], first[7:13]):
         assert bank.store.resolve(reference) == first
     assert bank.store.resolve("small-loans") == bank.store.resolve("small-loans:latest") == second
