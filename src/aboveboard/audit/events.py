@@ -32,6 +32,22 @@ class Personal(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     """How long the law bars erasure, an ISO 8601 duration; the default is 12 CFR 1002.12(b)."""
 
 
+class ToldAlternative(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Other values of features that, all else as it was, would have led to the favourable outcome."""
+
+    values: dict[str, Feature]
+    score: float
+
+
+class ToldAlternatives(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client who asked for it was told would have led to the favourable outcome instead."""
+
+    in_time: bool
+    """Whether it was found before the answer went out; if not, nothing was told."""
+    recourse: list[ToldAlternative] | None = None
+    counter_offers: list[ToldAlternative] | None = None
+
+
 class Decision(Personal, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="decision/1"):
     """One scored request and its outcome."""
 
@@ -48,6 +64,8 @@ class Decision(Personal, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     outcome: str
     reasons: list[str]
     idempotency_key: str | None = None
+    alternatives: ToldAlternatives | msgspec.UnsetType = msgspec.UNSET
+    """Absent where nobody asked, and where the outcome was favourable."""
 
 
 class OutcomeRecorded(Personal, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="outcome-recorded/1"):
