@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [name …]`: run the benchmarks named, or all; each prints a table of medians."""
+"""`python -m bench [--quick] [name[:size] …]`: run the benchmarks named, or all; each prints a table of medians."""
 
 from __future__ import annotations
 
@@ -28,15 +28,18 @@ def main() -> None:
     """Run the benchmarks."""
     known = sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if not module.name.startswith("_"))
     quick = "--quick" in sys.argv
-    wanted = [word for word in sys.argv[1:] if word != "--quick"] or known
-    unknown = set(wanted) - set(known)
+    sizes = dict(word.partition(":")[::2] for word in sys.argv[1:] if word != "--quick") or dict.fromkeys(known, "")
+    unknown = set(sizes) - set(known)
     if unknown:
         sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     print(machine())
-    for name in wanted:
+    for name, size in sizes.items():
         print(f"\n== {name}")
         run = importlib.import_module(f"bench.{name}").main
-        run(**({"quick": quick} if "quick" in inspect.signature(run).parameters else {}))
+        takes = inspect.signature(run).parameters
+        if size and not (size.isdecimal() and "size" in takes):
+            sys.exit(f"{name} takes no size {size}")
+        run(**({"quick": quick} if "quick" in takes else {}), **({"size": int(size)} if size else {}))
 
 
 main()

@@ -1,4 +1,4 @@
-"""The operator as a process: kopf watches, the handlers below hand over to the controller, a Lease says who acts.
+"""The operator as a process: kopf watches and keeps finalizers, the controller acts, a Lease says whose turn it is.
 
 Beside the services themselves two things are followed: what they consist of, so that a pod that becomes ready or an
 object that somebody changed is seen at once, and the policy packs, under which they are judged anew.
@@ -15,13 +15,13 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from aboveboard.clock import Clock
 from aboveboard.cluster.controller import Controller
 from aboveboard.cluster.election import Election
 from aboveboard.cluster.happenings import Happenings
+from aboveboard.cluster.looking import Looking
 from aboveboard.cluster.metrics import CONTENT_TYPE, OperatorMetrics
 from aboveboard.cluster.model_controller import ModelController
 from aboveboard.cluster.model_following import ModelFollowing
@@ -51,7 +51,8 @@ class OperatorOptions:
     resync: float = 600
     """Between two looks at a settled service: what somebody changed by hand is put right by then."""
     poll: float = 5
-    """Between two looks at a service whose pods are not ready yet."""
+    """Until a service that waits, for pods or for somebody, is looked at again; doubled each time, up to a tenth of
+    `resync`. What happens to its objects is seen at once."""
     retry: float = 10
     """Until something that failed is tried again; doubled each time, up to `resync`."""
     settle: float = 1
@@ -127,18 +128,15 @@ class Operator:
         self._book = book
         self._happenings = Happenings(api, clock=clock, instance=election.identity)
         self._known: dict[str, tuple[str, str]] = {}
-        self._days: dict[str, date] = {}
         self._generations: dict[str, int] = {}
-        self._woken: dict[str, tuple[asyncio.Task[None], float]] = {}
-        self._looking: set[asyncio.Task[None]] = set()
-        self._abreast = asyncio.Semaphore(options.abreast)
+        self._looking = Looking(self._looked, abreast=options.abreast, retry=options.retry, timer=timer)
         self._api = api
         self._controller = controller
         self._election = election
         self._options = options
         self._timer = timer
-        self._due: dict[str, float] = {}
         self._failures: dict[str, int] = defaultdict(int)
+        self._waited: dict[str, int] = defaultdict(int)
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def run(self, stop: asyncio.Event, *, login: Callable[..., Any] | None = None) -> bool:
@@ -172,7 +170,7 @@ class Operator:
             finally:
                 held = not lost.done()
                 ended.set()
-                tasks = [*beside, lost, stopped, *(task for task, _ in self._woken.values()), *self._looking]
+                tasks = [*beside, lost, stopped]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(operator, *tasks, return_exceptions=True)
@@ -185,21 +183,28 @@ class Operator:
             return held and stop.is_set()
 
     def settings(self) -> Any:
-        """Return kopf's settings: no state of its own but one annotation, no peering, watches that are renewed."""
+        """Return kopf's settings: no state of its own in the services, no peering, watches that are renewed."""
         import kopf
+
+        class Nothing(kopf.DiffBaseStorage):
+            """No memory of what was handled: that is in the status, and thousands of services need no second one."""
+
+            def fetch(self, **_: Any) -> None:
+                return None
+
+            def store(self, **_: Any) -> None:
+                pass
 
         settings = kopf.OperatorSettings()
         settings.peering.standalone = True
         settings.persistence.finalizer = FINALIZER
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP, key="last-handled")
+        settings.persistence.diffbase_storage = Nothing()
         settings.watching.server_timeout = 240
         settings.watching.client_timeout = 270
         # Only what the controller says becomes an event; kopf's own progress would drown it.
         settings.posting.enabled = False
         settings.scanning.disabled = True
-        # How soon it is noticed that the timer of a service that goes has ended, so that its removal can begin.
-        settings.background.cancellation_polling = 1
         return settings
 
     def registry(self, login: Callable[..., Any] | None) -> Any:
@@ -210,11 +215,7 @@ class Operator:
         where = (GROUP, VERSION, PLURAL)
         kopf.on.login(registry=registry)(login or _login)
         kopf.on.event(*where, registry=registry)(self._event)
-        for on in (kopf.on.resume, kopf.on.create, kopf.on.update):
-            on(*where, id="reconcile", registry=registry)(self._changed)
         kopf.on.delete(*where, id="remove", registry=registry)(self._deleted)
-        interval = self._options.poll
-        kopf.timer(*where, id="resync", interval=interval, initial_delay=interval, registry=registry)(self._timed)
         return registry
 
     async def _event(self, event: Mapping[str, Any], **_: Any) -> None:
@@ -223,53 +224,46 @@ class Operator:
         self.seen.event(metadata["uid"], metadata["resourceVersion"], gone=gone)
         uid, generation = metadata["uid"], int(metadata.get("generation") or 0)
         if gone:
-            for table in (self._due, self._failures, self._turns, self._known, self._days, self._generations):
+            self._looking.forget(uid)
+            for table in (self._failures, self._waited, self._turns, self._known, self._generations):
                 table.pop(uid, None)
             return
         self._known[uid] = metadata["namespace"], metadata["name"]
         settled = FINALIZER in (metadata.get("finalizers") or ()) and not metadata.get("deletionTimestamp")
         if settled and self._generations.get(uid) != generation:
-            # kopf's own handlers may come late: it waits for what it wrote itself to come back first.
             self._generations[uid] = generation
-            self._due.setdefault(uid, 0)
-            self.wake([uid])
-
-    async def _changed(self, body: Mapping[str, Any], **_: Any) -> None:
-        await self._reconcile(body)
-
-    async def _timed(self, body: Mapping[str, Any], **_: Any) -> None:
-        uid, today = body["metadata"]["uid"], self._clock().date()
-        if self._days.setdefault(uid, today) != today:
-            # Another day, and perhaps another law.
-            self._days[uid] = today
-            self.wake([uid], within=self._options.spread)
-        if self._timer() >= self._due.get(uid, 0):
-            await self._reconcile(body)
+            self._waited.pop(uid, None)
+            # What somebody has changed goes before what is only looked at because this process is new.
+            status = event["object"].get("status") or {}
+            self._looking.wake(uid, first=status.get("observedGeneration") != generation)
 
     def wake(self, uids: Iterable[str], *, within: float = 0) -> None:
         """Have services looked at soon: at once, or at some moment `within` so many seconds."""
         for uid in uids:
-            if uid not in self._known or uid not in self._due:
-                continue  # it is yet to be looked at for the first time
-            pending, spread = self._woken.get(uid, (None, within))
-            if pending is not None and spread <= within:
-                continue
-            if pending is not None:
-                pending.cancel()
-            self._woken[uid] = asyncio.create_task(self._soon(uid, within)), within
+            if uid in self._generations:  # else it is yet to be looked at for the first time
+                spread = random.uniform(0, within)  # noqa: S311  nothing secret
+                self._looking.wake(uid, after=self._options.settle + spread)
 
-    async def _soon(self, uid: str, within: float) -> None:
-        await asyncio.sleep(self._options.settle + random.uniform(0, within))  # noqa: S311  nothing secret
-        task = self._woken.pop(uid)[0]  # what happens from here on is another reason
-        self._looking.add(task)
-        task.add_done_callback(self._looking.discard)
-        async with self._abreast:
-            if uid in self._known:
-                namespace, name = self._known[uid]
-                await self._reconcile({"metadata": {"uid": uid, "namespace": namespace, "name": name}})
+    async def _looked(self, uid: str) -> float:
+        """Look at a service; return the seconds until the next look, or less than none when it is gone."""
+        if uid not in self._known:
+            return -1
+        namespace, name = self._known[uid]
+        return await self._reconcile(uid, namespace, name)
+
+    async def _each_day(self) -> None:
+        """Have everything judged anew on another day, under what may be another law."""
+        today = self._clock().date()
+        while True:
+            await asyncio.sleep(self._options.poll)
+            if (now := self._clock().date()) != today:
+                today = now
+                self.wake(list(self._known), within=self._options.spread)
 
     def _beside(self) -> Iterator[Coroutine[Any, Any, None]]:
         """Yield what runs beside kopf for as long as this process acts."""
+        yield self._looking.run()
+        yield self._each_day()
         yield self._compare()
         for kind, api_version in WATCHED.items():
             yield self._follow_owned(api_version, kind)
@@ -319,19 +313,16 @@ class Operator:
             except AboveboardError as error:
                 raise kopf.TemporaryError(error.message, delay=self._options.retry) from error
 
-    async def _reconcile(self, body: Mapping[str, Any]) -> None:
-        """Look at a service as it is now, not as the watch last said; say when to look again."""
-        metadata = body["metadata"]
-        uid = metadata["uid"]
+    async def _reconcile(self, uid: str, namespace: str, name: str) -> float:
+        """Look at a service as it is now, not as the watch last said; return the seconds until the next look."""
         async with self._turns[uid]:
             try:
-                current = await self._api.get(_key(metadata), metadata["namespace"])
+                current = await self._api.get(Key(API_VERSION, "DecisionService", name), namespace)
             except AboveboardError as error:
-                self._due[uid] = self._timer() + self._delay(uid)
-                _log.warning("%s: %s", metadata["name"], error.message)
-                return
+                _log.warning("%s: %s", name, error.message)
+                return self._delay(uid)
             if current is None or current["metadata"]["uid"] != uid or current["metadata"].get("deletionTimestamp"):
-                return
+                return -1
             current = {**current, "apiVersion": API_VERSION, "kind": "DecisionService"}
 
             begun = self._timer()
@@ -339,17 +330,23 @@ class Operator:
             result = "failed" if outcome.again else "settled" if outcome.settled else "waiting"
             self.metrics.looked(result, self._timer() - begun)
             if outcome.again:
-                wait = self._delay(uid)
-            else:
-                self._failures.pop(uid, None)
-                # Not all at once: several thousand services are spread over the time between two looks.
-                jitter = random.uniform(0.8, 1.0)  # noqa: S311  nothing secret
-                wait = self._options.resync * jitter if outcome.settled else self._options.poll
-            self._due[uid] = self._timer() + wait
+                return self._delay(uid)
+            self._failures.pop(uid, None)
+            if not outcome.settled:
+                return self._patience(uid)
+            self._waited.pop(uid, None)
+            # Not all at once: several thousand services are spread over the time between two looks.
+            return self._options.resync * random.uniform(0.5, 1.0)  # noqa: S311  nothing secret
 
     def _delay(self, uid: str) -> float:
         self._failures[uid] += 1
         return float(min(self._options.retry * 2 ** min(self._failures[uid] - 1, 20), self._options.resync))
+
+    def _patience(self, uid: str) -> float:
+        """Return how long to wait for what no watch tells: an approval given, a pod on a kind that is not watched."""
+        self._waited[uid] += 1
+        longest = max(self._options.poll, self._options.resync / 10)
+        return float(min(self._options.poll * 2 ** min(self._waited[uid] - 1, 20), longest))
 
     async def _compare(self) -> None:
         """Ask beside the watch what there is: a watch can fall silent without an error."""
