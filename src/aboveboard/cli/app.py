@@ -15,7 +15,7 @@ import click
 
 from aboveboard import __version__
 from aboveboard.cli import exits
-from aboveboard.errors import AboveboardError
+from aboveboard.errors import AboveboardError, Misuse
 
 if TYPE_CHECKING:
     from aboveboard.cli.output import Output
@@ -44,6 +44,10 @@ COMMANDS = {
     "crds": "Print the custom resource definitions.",
     "schema": "Print the JSON Schema of model.yaml.",
 }
+
+
+# Left out of images without training (deploy/images): nothing that serves, verifies, operates or admits imports them.
+TRAINING_ONLY = frozenset({"joblib", "optuna", "polars", "scipy", "sklearn"})
 
 
 class LazyGroup(click.Group):
@@ -160,7 +164,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader (head, less) has seen enough. Point stdout elsewhere so that the exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(exits.PASS)
-    except Exception:  # noqa: BLE001  a defect of ours: say so, with a code of its own
+    except Exception as error:  # noqa: BLE001  a defect of ours: say so, with a code of its own
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in TRAINING_ONLY:
+            missing = Misuse(
+                "this installation is without training", hint="use an image or an environment that has it"
+            )
+            output_of("--json" in given).error(missing)
+            sys.exit(exits.for_error(missing))
         traceback.print_exc()
         sys.stderr.write("this is a defect in aboveboard; please report it with the lines above\n")
         sys.exit(exits.BUG)

@@ -59,3 +59,23 @@ def test_every_error_has_a_code_and_an_exit_code_that_is_not_zero() -> None:
 
 def test_the_root_command_is_named_as_it_is_installed() -> None:
     assert "aboveboard demo" in (root.help or "")
+
+
+def test_an_installation_without_training_says_so() -> None:
+    program = (
+        "import sys; sys.modules['polars'] = None\nfrom aboveboard.cli.app import main\nmain(['run', 'model.yaml'])\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert finished.returncode == exits.MISUSE
+    assert "without training" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_another_module_that_is_missing_is_a_defect() -> None:
+    program = (
+        "import sys; sys.modules['alembic'] = sys.modules['numpy'] = None\n"
+        "from aboveboard.cli.app import main\n"
+        "main(['run', 'model.yaml'])\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert finished.returncode == exits.BUG
