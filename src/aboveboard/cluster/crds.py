@@ -51,6 +51,13 @@ SERVICE_RULES: Sequence[Rule] = (
         "journal.claim goes with mode shared, and mode shared with a claim",
     ),
     (
+        "self.journal.mode != 'per-pod' || oldSelf.journal.mode != 'per-pod' || "
+        "(self.journal.size == oldSelf.journal.size && "
+        "has(self.journal.storageClass) == has(oldSelf.journal.storageClass) && "
+        "(!has(self.journal.storageClass) || self.journal.storageClass == oldSelf.journal.storageClass))",
+        "journal.size and journal.storageClass of volumes that are there do not change: enlarge the claims",
+    ),
+    (
         "!has(self.integrations.istio) || !has(self.integrations.gateway)",
         "integrations.istio and integrations.gateway exclude each other",
     ),
@@ -266,7 +273,7 @@ def _definition(
                         "openAPIV3Schema": {
                             "type": "object",
                             "x-kubernetes-validations": [
-                                {"rule": "size(self.metadata.name) <= 50", "message": "the name is too long"}
+                                {"rule": rule, "message": message} for rule, message in _name_rules(kind)
                             ],
                             "description": (spec.__doc__ or kind).splitlines()[0],
                             "required": ["spec"],
@@ -283,6 +290,18 @@ def _definition(
             ],
         },
     }
+
+
+def _name_rules(kind: str) -> Sequence[Rule]:
+    """Return what a name must be. Services are named after a DecisionService, and begin with a letter (RFC 1035)."""
+    first, said = ("a-z", "begins with a letter") if kind == "DecisionService" else ("a-z0-9", "has no dot")
+    return (
+        ("size(self.metadata.name) <= 50", "the name is too long"),
+        (
+            f"self.metadata.name.matches('^[{first}]([a-z0-9-]*[a-z0-9])?$')",
+            f"the name is one of small letters, digits and hyphens that {said}: other objects are named after it",
+        ),
+    )
 
 
 def _status(kind: str) -> dict[str, Any]:

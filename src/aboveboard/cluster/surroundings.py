@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from aboveboard.cluster.placement import LabelKey, LabelValue, ObjectName
 from aboveboard.spec.types import Strict
@@ -12,7 +13,15 @@ from aboveboard.spec.types import Strict
 Label = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=63)]
 Host = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", max_length=253)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
-Cidr = Annotated[str, Field(pattern=r"^[0-9a-f.:]{2,39}/[0-9]{1,3}$", max_length=43)]
+
+
+def _network(text: str) -> str:
+    """Hold what the API server holds of an address range: one with bits beyond its prefix is refused there, too."""
+    ip_network(text, strict=True)
+    return text
+
+
+Cidr = Annotated[str, Field(pattern=r"^[0-9a-f.:]{2,39}/[0-9]{1,3}$", max_length=43), AfterValidator(_network)]
 
 
 class Access(Strict):

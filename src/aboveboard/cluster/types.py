@@ -206,6 +206,12 @@ class DecisionServiceSpec(Strict):
         return self
 
 
+class ServiceMeta(ObjectMeta):
+    """The metadata of a DecisionService. Services are named after it, and theirs begin with a letter (RFC 1035)."""
+
+    name: Annotated[Label, Field(max_length=50, pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
 class DecisionService(Strict):
     """A model in service: custom resource `decisionservices.aboveboard.dev`."""
 
@@ -213,7 +219,7 @@ class DecisionService(Strict):
 
     api_version: Literal["aboveboard.dev/v1alpha1"]
     kind: Literal["DecisionService"]
-    metadata: ObjectMeta
+    metadata: ServiceMeta
     spec: DecisionServiceSpec
     status: dict[str, Any] = {}
     """What the operator found. Never read when deciding what should be."""

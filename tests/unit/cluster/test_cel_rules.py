@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -132,6 +133,63 @@ def test_the_model_of_a_service_stays() -> None:
     assert broken({**old, "model": "another"}, old) == [
         "the model of a service does not change: make another service"
     ]
+
+
+PER_POD = {"mode": "per-pod", "size": "20Gi", "storageClass": "fast"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (PER_POD, PER_POD, False),
+        (PER_POD, {**PER_POD, "size": "40Gi"}, True),
+        (PER_POD, {**PER_POD, "storageClass": "slow"}, True),
+        (PER_POD, {"mode": "per-pod", "size": "20Gi"}, True),
+        ({"mode": "per-pod"}, PER_POD, True),
+        (PER_POD, {"mode": "ephemeral", "size": "1Gi"}, False),
+        (PER_POD, {"mode": "shared", "claim": "journals"}, False),
+        ({"mode": "ephemeral", "size": "1Gi"}, {"mode": "per-pod", "size": "20Gi"}, False),
+    ],
+)
+def test_volumes_that_are_there_stay_what_they_are(
+    before: dict[str, Any], after: dict[str, Any], refused: bool
+) -> None:
+    """The API server refuses a StatefulSet with other claim templates; then nothing after it would be applied."""
+    said = broken(document(journal=after)["spec"], document(journal=before)["spec"])
+    assert [message.partition(" of volumes")[0] for message in said] == (
+        ["journal.size and journal.storageClass"] if refused else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "right"),
+    [
+        ("DecisionService", "loans", True),
+        ("DecisionService", "l", True),
+        ("DecisionService", "1st-loans", False),
+        ("DecisionService", "loans.eu", False),
+        ("DecisionService", "l" * 51, False),
+        ("DecisionService", "loans-", False),
+        ("Model", "1st-loans", True),
+        ("Model", "loans.eu", False),
+    ],
+)
+def test_names_that_other_objects_are_named_after(kind: str, name: str, right: bool) -> None:
+    crd = next(item for item in crd_documents() if item["spec"]["names"]["kind"] == kind)
+    rules = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"]
+    held = all(cel.evaluate(rule["rule"], {"self": {"metadata": {"name": name}}}) is True for rule in rules)
+    assert held is right
+    if kind == "DecisionService":
+        item = {**document(), "metadata": {"name": name, "namespace": "lending"}}
+        with contextlib.nullcontext() if right else pytest.raises(SpecInvalid, match="DecisionService"):
+            load_service(item)
+
+
+@pytest.mark.parametrize("cidr", ["10.20.0.5/16", "10.20.0/16", "10.20.0.0/33", "fe80::1/64"])
+def test_an_address_range_the_api_server_would_refuse_is_refused_before(cidr: str) -> None:
+    with pytest.raises(SpecInvalid) as caught:
+        load_service(document(network={"destinations": [{"name": "registry", "port": 443, "cidr": cidr}]}))
+    assert [problem.path for problem in caught.value.problems] == ["spec.network.destinations.0.cidr"]
 
 
 def test_defaults_of_the_definition_are_those_of_the_type() -> None:
