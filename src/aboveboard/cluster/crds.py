@@ -161,9 +161,14 @@ MODEL_STATUS: dict[str, Any] = {
     "properties": {
         "observedGeneration": STATUS["properties"]["observedGeneration"],
         "conditions": CONDITIONS,
+        "startedRun": {
+            "type": "string",
+            "maxLength": 63,
+            "description": "The Job of the run asked for last. When it is gone the run is not started again.",
+        },
         "lastRun": {
             "type": "object",
-            "description": "The run that began last.",
+            "description": "The run that began last, whether or not its Job is still there.",
             "properties": {
                 "job": {"type": "string", "maxLength": 63},
                 "phase": {"type": "string", "enum": ["Waiting", "Running", "Succeeded", "Failed"]},

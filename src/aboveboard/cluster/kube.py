@@ -108,10 +108,18 @@ class Cluster:
         return _plain(applied)
 
     async def delete(self, key: Key, namespace: str) -> None:
-        """Delete an object; that it is gone already is fine."""
+        """Delete an object and what it controls; that it is gone already is fine."""
+        from lightkube.types import CascadeType
+
         with _errors(f"{key.kind} {key.name}"):
             try:
-                await self._client.delete(_resource(key.api_version, key.kind), key.name, namespace=namespace)
+                # Said each time: the API server orphans the pods of a Job where nothing is said.
+                await self._client.delete(
+                    _resource(key.api_version, key.kind),
+                    key.name,
+                    namespace=namespace,
+                    cascade=CascadeType.BACKGROUND,
+                )
             except _api_error() as error:
                 if _code(error) != 404:
                     raise

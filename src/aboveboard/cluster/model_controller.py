@@ -1,16 +1,21 @@
-"""Bringing a Model to what it asks for: validate, make what its pipeline consists of, say how its last run went."""
+"""Bringing a Model to what it asks for: validate, make what its pipeline consists of, say how its last run went.
+
+A run that was asked for is started once. Its Job goes some time after it ended: by its time to live, by the limits on
+how many are kept, or by hand; the status remembers that it was started, and how it went.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aboveboard.clock import Clock
 from aboveboard.cluster.context import ReconcileContext
-from aboveboard.cluster.model_run import pipeline_objects, read_model
+from aboveboard.cluster.model_run import ModelResource, pipeline_objects, read_model
 from aboveboard.cluster.pack_status import differs
 from aboveboard.cluster.plan import Action, Key, plan
 from aboveboard.cluster.status import Condition, merged
+from aboveboard.cluster.types import API_VERSION
 from aboveboard.errors import AboveboardError, SpecInvalid
 
 _LONGEST_MESSAGE = 2000
@@ -50,10 +55,19 @@ class ModelController:
         `jobs` are those that belong to it. Raises our errors when the API server does not take something; it is
         tried again. A Model that is not valid changes nothing that runs.
         """
+        seen = resource["metadata"]
+        # As it is now: the watch may be behind what was written, and nothing is started twice because of that.
+        found = await self._api.get(Key(API_VERSION, "Model", seen["name"]), seen["namespace"])
+        if found is None or found["metadata"]["uid"] != seen["uid"] or found["metadata"].get("deletionTimestamp"):
+            return None
+        resource = {**found, "apiVersion": API_VERSION, "kind": "Model"}
         metadata = resource["metadata"]
         generation = int(metadata.get("generation") or 0)
         before = resource.get("status") or {}
-        last = last_run(jobs)
+        jobs = list(jobs)
+        last = last_run(jobs, before.get("lastRun"))
+        started = before.get("startedRun")
+        old: Sequence[Mapping[str, Any]] = ()
         try:
             model = read_model(resource, regions=self._context.regions)
         except SpecInvalid as error:
@@ -62,20 +76,26 @@ class ModelController:
         else:
             valid = Condition("Valid", True, "Valid", f"{model.spec.metadata.name} says what it must")
             desired = pipeline_objects(model, image=self._context.image)
-            await self._bring(desired, metadata)
+            started = await self._bring(desired, metadata, started)
+            old = superfluous(jobs, model)
         conditions = merged(
             before.get("conditions") or (), [valid, run_condition(last)], generation=generation, at=self._clock()
         )
-        status = {"observedGeneration": generation, "conditions": conditions, "lastRun": last}
+        status = {"observedGeneration": generation, "conditions": conditions, "lastRun": last, "startedRun": started}
         if differs(status, before):
             await self._api.patch_status(metadata["name"], metadata["namespace"], status, kind="Model")
-        old = {condition.get("type"): condition for condition in before.get("conditions") or ()}
+        for job in old:  # only now: what there was to say of them is written
+            await self._api.delete(Key("batch/v1", "Job", job["metadata"]["name"]), metadata["namespace"])
+        known = {condition.get("type"): condition for condition in before.get("conditions") or ()}
         for new in conditions:
-            if new["reason"] not in ("NotAsked", old.get(new["type"], {}).get("reason")):
+            if new["reason"] not in ("NotAsked", known.get(new["type"], {}).get("reason")):
                 return str(new["reason"]), str(new["message"])
         return None
 
-    async def _bring(self, desired: list[dict[str, Any]], metadata: Mapping[str, Any]) -> None:
+    async def _bring(
+        self, desired: list[dict[str, Any]], metadata: Mapping[str, Any], started: str | None
+    ) -> str | None:
+        """Make what is missing or different; return the Job of the run asked for last."""
         namespace, name = metadata["namespace"], metadata["name"]
         cron = Key("batch/v1", "CronJob", name)
         keys = dict.fromkeys([*map(Key.of, desired), cron])
@@ -86,23 +106,36 @@ class ModelController:
                 observed.append({**found, "apiVersion": key.api_version, "kind": key.kind})
         # A Job that is there is as it was asked for: what it runs cannot change any more.
         there = {Key.of(item) for item in observed if item["kind"] == "Job"}
-        wanted = [item for item in desired if Key.of(item) not in there]
+        asked = next((item["metadata"]["name"] for item in desired if item["kind"] == "Job"), None)
+        missing = asked is not None and Key("batch/v1", "Job", asked) not in there
+        over = missing and started == asked
+        wanted = [item for item in desired if Key.of(item) not in there and not (over and item["kind"] == "Job")]
         kept = [item for item in observed if Key.of(item) not in there]
         for change in plan(wanted, kept, owner=str(metadata.get("uid") or "")):
             if change.action is Action.DELETE:
                 await self._api.delete(change.key, namespace)
             elif change.item is not None:
                 await self._api.apply(change.item, force=change.ours)
+        return asked or started
 
 
-def last_run(jobs: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return how the Job made last stands."""
+def last_run(jobs: Iterable[Mapping[str, Any]], before: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """Return how the Job made last stands, or stood when it was last seen: `before`, if nothing began since."""
     made = sorted(jobs, key=lambda job: (str(job["metadata"].get("creationTimestamp")), job["metadata"]["name"]))
+    if before is not None and before["job"] not in {job["metadata"]["name"] for job in made}:
+        begun = str(before.get("started", ""))
+        if not made or str(made[-1]["metadata"].get("creationTimestamp")) < begun:
+            over = before["phase"] in ("Succeeded", "Failed")
+            return (
+                dict(before)
+                if over
+                else {**before, "phase": "Failed", "message": "its Job was removed before it ended"}
+            )
     if not made:
         return None
     job = made[-1]
     status = job.get("status") or {}
-    met = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
+    met = _met(job)
     phase, message, ended = "Waiting", "", None
     if "Complete" in met:
         phase, ended = "Succeeded", status.get("completionTime") or met["Complete"].get("lastTransitionTime")
@@ -114,6 +147,37 @@ def last_run(jobs: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
     found = {"job": job["metadata"]["name"], "phase": phase, "started": status.get("startTime")}
     found |= {"ended": ended, "message": message or None}
     return {key: value for key, value in found.items() if value is not None}
+
+
+def superfluous(jobs: Iterable[Mapping[str, Any]], model: ModelResource) -> list[Mapping[str, Any]]:
+    """Return the Jobs that have ended and are more than are kept, the oldest first.
+
+    Only those of runs that were asked for: those of the schedule are the CronJob's.
+    """
+    if model.pipeline is None:
+        return []
+    gone: list[Mapping[str, Any]] = []
+    for phase, limit in (
+        ("Complete", model.pipeline.successful_runs_history_limit),
+        ("Failed", model.pipeline.failed_runs_history_limit),
+    ):
+        ended = sorted(
+            (str(_met(job)[phase].get("lastTransitionTime")), job["metadata"]["name"], job)
+            for job in jobs
+            if phase in _met(job)
+            and not job["metadata"].get("deletionTimestamp")
+            and any(
+                r.get("controller") and r.get("kind") == "Model" for r in job["metadata"].get("ownerReferences") or ()
+            )
+        )
+        gone += [job for _, _, job in ended[: max(0, len(ended) - limit)]]
+    return gone
+
+
+def _met(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the conditions of a Job that are true."""
+    found = (job.get("status") or {}).get("conditions") or ()
+    return {condition["type"]: condition for condition in found if condition.get("status") == "True"}
 
 
 def run_condition(last: Mapping[str, Any] | None) -> Condition:

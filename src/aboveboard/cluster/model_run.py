@@ -98,8 +98,8 @@ def pipeline_objects(model: ModelResource, *, image: str) -> list[dict[str, Any]
             "concurrencyPolicy": "Forbid",
             "suspend": pipeline.suspend,
             "startingDeadlineSeconds": 3600,
-            "successfulJobsHistoryLimit": 3,
-            "failedJobsHistoryLimit": 3,
+            "successfulJobsHistoryLimit": pipeline.successful_runs_history_limit,
+            "failedJobsHistoryLimit": pipeline.failed_runs_history_limit,
             "jobTemplate": {"metadata": {"labels": _labels(model)}, "spec": job},
         }
         objects.append(_object(model, "batch/v1", "CronJob", name, spec=cron))
@@ -162,10 +162,12 @@ def _job_spec(model: ModelResource, pipeline: Pipeline, image: str) -> dict[str,
     }
     if resources.gpu is not None:
         pod["tolerations"] = [{"key": resources.gpu.resource, "operator": "Exists", "effect": "NoSchedule"}]
+    ttl = pipeline.ttl_seconds_after_finished
     final = {"containerName": "run", "operator": "In", "values": list(FINAL_EXIT_CODES)}
     return {
         "backoffLimit": 2,
         "activeDeadlineSeconds": pipeline.deadline_minutes * 60,
+        **({"ttlSecondsAfterFinished": ttl} if ttl is not None else {}),
         "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": final}]},
         "template": {"metadata": {"labels": _labels(model)}, "spec": pod},
     }

@@ -261,6 +261,12 @@ class Pipeline(Strict):
     """The PersistentVolumeClaim where runs, releases and the log are kept."""
     resources: Resources = Resources(cpu="2", memory="4Gi")
     deadline_minutes: Annotated[int, Field(ge=1, le=10_080)] = 720
+    successful_runs_history_limit: Annotated[int, Field(ge=0, le=100)] = 3
+    """How many Jobs that succeeded are kept, of those asked for and of those of the schedule each."""
+    failed_runs_history_limit: Annotated[int, Field(ge=0, le=100)] = 1
+    """How many Jobs that failed are kept, likewise."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
+    """Seconds after which a Job that has ended goes, too, with its pods and what they printed."""
 
 
 class ModelResourceSpec(Spec):

@@ -166,6 +166,67 @@ def arguments(objects: dict[str, dict[str, Any]]) -> list[str]:
     return words
 
 
+def test_jobs_go_and_their_runs_are_not_started_again(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        base = "/apis/aboveboard.dev/v1alpha1/namespaces/lending/models"
+
+        def jobs() -> list[str]:
+            return [key for key in world.server.all() if key.startswith("jobs/")]
+
+        async def asked(run: str) -> str:
+            """Ask for a run, and return its Job."""
+            before = set(jobs())
+            await world.patch(MODEL, {"spec": {"pipeline": {"run": run}}})
+            await world.until(lambda objects: len(set(jobs()) - before) == 1)
+            return (set(jobs()) - before).pop()
+
+        async def ends(job: str, how: str, hour: int) -> None:
+            """Play the part of the Job's controller."""
+            at = f"2026-11-22T{hour:02}:00:00Z"
+            condition = {"type": how, "status": "True", "lastTransitionTime": at, "reason": "R", "message": "m"}
+            await world.patch(f"{job}/status", {"status": {"conditions": [condition]}}, group="apis/batch/v1")
+            phase = "Succeeded" if how == "Complete" else "Failed"
+            await world.until(
+                lambda objects: (
+                    (last := objects[MODEL]["status"]["lastRun"])["phase"] == phase and f"jobs/{last['job']}" == job
+                )
+            )
+
+        async with world.operator():
+            pipeline = {"run": None, "schedule": None, "dataClaim": "d", "homeClaim": "h"}
+            limits = {"successfulRunsHistoryLimit": 1, "failedRunsHistoryLimit": 0}
+            body = model(pipeline={k: v for k, v in {**pipeline, **limits}.items() if v is not None})
+            assert await world.ask("POST", base, body) == 201
+            first = await asked("first")
+            await ends(first, "Complete", 1)
+            second = await asked("second")
+            await ends(second, "Complete", 2)
+            await world.until(lambda objects: jobs() == [second])
+
+            # The run asked for failed, and its Job is not kept: it is over all the same.
+            third = await asked("third")
+            await ends(third, "Failed", 3)
+            await world.until(lambda objects: jobs() == [second])
+            # Time to live, or somebody by hand: gone is gone, and how it went stays known.
+            fourth = await asked("fourth")
+            await ends(fourth, "Complete", 4)
+            await world.until(lambda objects: jobs() == [fourth])
+            assert await world.ask("DELETE", f"/apis/batch/v1/namespaces/lending/{fourth}") == 200
+            await world.patch(MODEL, {"spec": {"pipeline": {"fast": True}}})
+            await world.until(lambda objects: objects[MODEL]["status"]["observedGeneration"] == 6)
+            assert jobs() == []
+            status = world.server.all()[MODEL]["status"]
+            assert (f"jobs/{status['startedRun']}", status["lastRun"]["phase"]) == (fourth, "Succeeded")
+
+        # Another process knows, too.
+        async with world.operator("two"):
+            await world.patch(MODEL, {"spec": {"pipeline": {"fast": False}}})
+            await world.until(lambda objects: objects[MODEL]["status"]["observedGeneration"] == 7)
+            assert jobs() == []
+
+    play(tmp_path, scenario)
+
+
 def test_arms_come_and_go_and_none_that_does_not_hold(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         async with world.operator():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aboveboard.cluster import crd_documents
-from aboveboard.cluster.model_controller import last_run, run_condition
+from aboveboard.cluster.model_controller import last_run, run_condition, superfluous
 from aboveboard.cluster.model_run import pipeline_objects, read_model
 from aboveboard.errors import SpecInvalid
 from aboveboard.spec.load import load_spec
@@ -133,6 +133,68 @@ def test_how_a_run_stands(status: dict[str, Any], phase: str, holds: bool | None
     assert run_condition(last).holds is holds
     whole = {**model(), "status": {"observedGeneration": 1, "lastRun": last}}
     assert problems(json.loads(json.dumps(whole)), crd_documents()) == []
+
+
+def owned(name: str, ended: str, condition: dict[str, Any], kind: str = "Model") -> dict[str, Any]:
+    made = job(name, ended, conditions=[{**condition, "lastTransitionTime": ended}])
+    made["metadata"]["ownerReferences"] = [{"kind": kind, "name": "small-loans", "controller": True}]
+    return made
+
+
+def test_jobs_that_ended_are_kept_as_far_as_the_limits_go() -> None:
+    def gone(**limits: Any) -> list[str]:
+        found = superfluous(jobs, read_model(model(pipeline={"run": "first", **limits})))
+        return [each["metadata"]["name"] for each in found]
+
+    good = [owned(f"good-{day}", f"2026-11-{day}T00:00:00Z", COMPLETE) for day in (14, 12, 13, 11, 15)]
+    bad = [owned(f"bad-{day}", f"2026-11-{day}T00:00:00Z", FAILED) for day in (11, 12)]
+    jobs = [
+        *good,
+        *bad,
+        owned("the-schedules", "2026-11-01T00:00:00Z", COMPLETE, kind="CronJob"),
+        owned("running", "2026-11-01T00:00:00Z", {**COMPLETE, "status": "False"}),
+    ]
+    assert gone() == ["good-11", "good-12", "bad-11"], "the defaults are those of a CronJob"
+    assert gone(successfulRunsHistoryLimit=5, failedRunsHistoryLimit=2) == []
+    assert len(gone(successfulRunsHistoryLimit=0, failedRunsHistoryLimit=0)) == 7
+
+
+def test_limits_and_time_to_live_reach_the_schedule_and_the_job() -> None:
+    made = objects(
+        run="first",
+        schedule="0 3 * * 1",
+        successfulRunsHistoryLimit=7,
+        failedRunsHistoryLimit=5,
+        ttlSecondsAfterFinished=86_400,
+    )
+    cron = made["CronJob"]["spec"]
+    assert (cron["successfulJobsHistoryLimit"], cron["failedJobsHistoryLimit"]) == (7, 5)
+    assert cron["jobTemplate"]["spec"]["ttlSecondsAfterFinished"] == 86_400
+    assert made["Job"]["spec"]["ttlSecondsAfterFinished"] == 86_400
+    assert [problem for item in made.values() for problem in problems(item)] == []
+    assert "ttlSecondsAfterFinished" not in objects(run="first")["Job"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "phase", "name"),
+    [
+        ([], "Succeeded", "one"),
+        ([job("older", "2026-11-20T00:00:00Z")], "Succeeded", "one"),
+        ([job("newer", "2026-11-23T00:00:00Z")], "Waiting", "newer"),
+        ([job("one", "2026-11-22T00:00:00Z", active=1)], "Running", "one"),
+    ],
+)
+def test_how_a_run_went_is_known_when_its_job_is_gone(jobs: list[dict[str, Any]], phase: str, name: str) -> None:
+    before = {"job": "one", "phase": "Succeeded", "started": "2026-11-22T00:00:01Z"}
+    last = last_run(jobs, before)
+    assert last is not None
+    assert (last["phase"], last["job"]) == (phase, name)
+
+
+def test_a_job_that_was_removed_before_it_ended_has_failed() -> None:
+    last = last_run([], {"job": "one", "phase": "Running", "started": "2026-11-22T00:00:01Z"})
+    assert last is not None
+    assert (last["phase"], last["message"]) == ("Failed", "its Job was removed before it ended")
 
 
 def test_no_run_at_all() -> None:
