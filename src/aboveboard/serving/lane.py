@@ -12,13 +12,13 @@ import re
 from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aboveboard.errors import AboveboardError
 from aboveboard.serving.access import Role
+from aboveboard.serving.connections import HeldProtocol
 from aboveboard.serving.entries import DECIDE, INFER, INFER_VERSION, Entry
 from aboveboard.serving.heads import LONGEST_HEAD, KnownHead, comes_again
-from aboveboard.serving.http import DECISIONS_PATH, JSON_TYPE, DecisionEndpoint, Headers, fault, refuse, too_large
+from aboveboard.serving.http import DECISIONS_PATH, JSON_TYPE, Headers, fault, refuse, too_large
 from aboveboard.serving.inference import served
 from aboveboard.serving.oip import BINARY_TYPE, JSON_LENGTH_HEADER, ErrorDocument, Inferred, infer
 from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_headers
@@ -110,22 +110,13 @@ class LaneCycle:
         return INFER if self.model.group(2) is None else INFER_VERSION
 
 
-class LaneProtocol(HttpToolsProtocol):
+class LaneProtocol(HeldProtocol):
     """uvicorn's protocol with a lane of its own for decisions."""
-
-    # uvicorn annotates its attributes for its own cycle only.
-    cycle: Any
-    pipeline: Any
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        endpoint = self.config.app
-        assert isinstance(endpoint, DecisionEndpoint)  # noqa: S101  the lane serves no other application
-        self._endpoint = endpoint
-        self._heads = endpoint.heads
+        self._heads = self._endpoint.heads
         self._quiet_since: float | None = None
-        self._within = False
-        self._completed = 0
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: a whole request with a head that is known, or anything, which is then the parser's to read."""
@@ -165,13 +156,15 @@ class LaneProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Note that a request begins; its ASGI scope is made only if it needs one."""
-        self._within = True
+        self._begin()
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
 
     def on_headers_complete(self) -> None:
         """Choose the lane for a decision or a prediction, and uvicorn's way for everything else."""
+        if self._head_ends():
+            return
         parser = self.parser
         model = None if self.url == _PATH else _INFER.fullmatch(self.url)
         if (
@@ -211,12 +204,12 @@ class LaneProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Answer, if it is this request's turn."""
-        self._within = False
-        self._completed += 1
         cycle = self.cycle
-        if type(cycle) is not LaneCycle:
+        if type(cycle) is not LaneCycle or self._without_offer is not None:
             super().on_message_complete()
             return
+        self._within = False
+        self._completed += 1
         cycle.more_body = False
         if cycle.started and not cycle.response_complete:
             self._answer(cycle)
@@ -229,7 +222,8 @@ class LaneProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if not self.flow.write_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return

@@ -31,6 +31,8 @@ CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 
 _STATUS: dict[type[AboveboardError], HTTPStatus] = {
+    refusals.NotHttp: HTTPStatus.BAD_REQUEST,
+    refusals.HeadTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     refusals.NotJson: HTTPStatus.BAD_REQUEST,
     refusals.InvalidUtf8: HTTPStatus.BAD_REQUEST,
     refusals.DuplicateKey: HTTPStatus.BAD_REQUEST,

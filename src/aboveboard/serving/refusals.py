@@ -5,6 +5,18 @@ from __future__ import annotations
 from aboveboard.errors import RequestRefused
 
 
+class NotHttp(RequestRefused):
+    """What no reader of HTTP/1.1 takes for one request, and for one only (RFC 9112)."""
+
+    code = "not-http"
+
+
+class HeadTooLarge(RequestRefused):
+    """A request line and headers beyond the size limit."""
+
+    code = "head-too-large"
+
+
 class NotJson(RequestRefused):
     """A body that is not one JSON document (RFC 8259); `NaN` and `Infinity` are no JSON."""
 

@@ -74,7 +74,7 @@ class Routes:
 
     def application(self, lifespan: Lifespan) -> Starlette:
         """Return the ASGI application of these routes."""
-        return Starlette(
+        application = Starlette(
             routes=[*self._v1(), *self._operational(), *self._v2()],
             exception_handlers={
                 AboveboardError: self._refused,
@@ -83,6 +83,8 @@ class Routes:
             },
             lifespan=lifespan,
         )
+        application.router.redirect_slashes = False  # to a place that the client's Host header names
+        return application
 
     def _v1(self) -> list[Route]:
         deciding, reading, reviewing = self._deciding, self._reading, self._reviewing

@@ -13,6 +13,7 @@ import uvicorn
 from uvicorn.config import create_ssl_context
 
 from aboveboard.errors import Misuse
+from aboveboard.serving.connections import HeldProtocol
 from aboveboard.serving.lane import LaneProtocol
 from aboveboard.serving.listening import BACKLOG
 from aboveboard.serving.node import Node
@@ -31,7 +32,7 @@ class WebServer(uvicorn.Server):
             uvicorn.Config(
                 node.application,
                 loop="uvloop",
-                http=LaneProtocol if options.lane else "httptools",
+                http=LaneProtocol if options.lane else HeldProtocol,
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -21,16 +21,22 @@ from uvicorn.server import ServerState
 from aboveboard.audit import AuditLog
 from aboveboard.clock import system_clock
 from aboveboard.serving.access import Access
+from aboveboard.serving.connections import HeldProtocol
 from aboveboard.serving.deployment import Deployment
 from aboveboard.serving.http import DecisionEndpoint
 from aboveboard.serving.lane import LaneProtocol
 from aboveboard.serving.metrics import Metrics
+from aboveboard.serving.problems import problem_of
+from aboveboard.serving.refusals import NotHttp
 from aboveboard.serving.requests import parse_decision
 from aboveboard.serving.routes import Routes
 from aboveboard.serving.tracks import Tracks
 
-NO_HTTP = (400, b"Invalid HTTP request received.")
-"""What uvicorn answers to bytes that its parser does not take for a request."""
+NO_HTTP = (
+    400,
+    msgspec.json.encode(problem_of(NotHttp("this is no HTTP request", hint="HTTP/1.1 is spoken here"))),
+)
+"""What is answered to bytes that the parser does not take for a request."""
 TURNS = 200
 """So often the loop may turn until a request is answered; none takes a tenth of that."""
 
@@ -119,7 +125,7 @@ class Front:
         self._configs = {
             lane: uvicorn.Config(
                 self._endpoint,
-                http=LaneProtocol if lane else "httptools",
+                http=LaneProtocol if lane else HeldProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
