@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aboveboard.audit.log import AuditLog, Options
+from aboveboard.audit.log import AuditLog
+from aboveboard.audit.opening import Options
 from aboveboard.clock import Clock, system_clock
 from aboveboard.errors import Misuse
 from aboveboard.files import storage_errors

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from aboveboard.audit.background import Background
-from aboveboard.audit.committer import Acknowledgement, Committer, Deliver, Settled
+from aboveboard.audit.committer import Acknowledgement, Committer, Deliver
 from aboveboard.audit.erasure import Eraser, Erasure
 from aboveboard.audit.events import Decision, Event, KeyRotated
 from aboveboard.audit.fsck import FsckReport, check
 from aboveboard.audit.index import Entry, Index, Query
-from aboveboard.audit.journal import (
-    SEGMENT_BYTES,
-    Disk,
-    FileJournalReader,
-    FileJournalWriter,
-    JournalReader,
-    JournalWriter,
-)
+from aboveboard.audit.journal import Disk
 from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
 from aboveboard.audit.keyfiles import signing_key
 from aboveboard.audit.note import COSIGNATURE_MLDSA44, ED25519, SigningKey, check_name
+from aboveboard.audit.opening import Options, Parts, open_files, open_postgresql
 from aboveboard.audit.proof import ConsistencyProof, InclusionProof, Prover, Receipt
 from aboveboard.audit.reading import Reader, Recorded, Stretch
 from aboveboard.audit.restore import restore_order
@@ -36,46 +26,10 @@ from aboveboard.audit.review import Case
 from aboveboard.audit.review_queue import CaseQuery, ReviewQueue
 from aboveboard.audit.sequencer import Cosign, Sequencer, SignedCheckpoint
 from aboveboard.audit.storage import DirectoryStorage, TileStorage
-from aboveboard.audit.tables import LOG_HEAD, MIGRATIONS
-from aboveboard.audit.vault import Vault
 from aboveboard.audit.witnesses import read_witnesses
+from aboveboard.audit.writing import Channel, Writer
 from aboveboard.clock import Clock, system_clock, timestamp
-from aboveboard.db import Database
-from aboveboard.errors import AboveboardError, Misuse, Overloaded, StorageFailed
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a log is run; the defaults suit a decision server."""
-
-    queue_capacity: int = 20_000
-    largest_group: int = 512
-    segment_bytes: int = SEGMENT_BYTES
-    retry_seconds: float = 0.5
-    """How long to wait before a journal that failed is tried again."""
-    append_timeout: float = 60.0
-    post_quantum: bool = True
-    """Sign checkpoints with ML-DSA-44 beside Ed25519 (C2SP tlog-checkpoint: logs SHOULD)."""
-    readers: frozenset[str] | None = None
-    """Who may read, search, export and erase; None leaves that to the caller. A confidential log has readers, and
-    only such a log takes events that must not appear in a general one, such as suspicions."""
-
-
-class Channel:
-    """A place to submit events from, with one call to `deliver` for each group that became durable."""
-
-    def __init__(self, log: AuditLog, deliver: Deliver) -> None:
-        self._log = log
-        self._deliver = deliver
-
-    def submit(self, event: Event, tag: Any) -> None:
-        """Queue `event` and return at once. Raises `Overloaded` or `StorageFailed`."""
-        self.submit_all([(event, tag)])
-
-    def submit_all(self, tagged: Iterable[tuple[Event, Any]]) -> None:
-        """Queue events with their tags, all or none, and return at once. Raises as `submit` does."""
-        admitted, deliver = self._log.admitted, self._deliver
-        self._log.committer.submit([(admitted(event), deliver, tag) for event, tag in tagged])
+from aboveboard.errors import AboveboardError, Misuse
 
 
 class AuditLog:
@@ -84,10 +38,7 @@ class AuditLog:
     def __init__(
         self,
         *,
-        vault: Vault,
-        database: Database,
-        journals: JournalReader,
-        open_journal: Callable[[], JournalWriter],
+        parts: Parts,
         storage: TileStorage,
         signers: Sequence[SigningKey],
         origin: str,
@@ -96,19 +47,17 @@ class AuditLog:
         cosign: Cosign | None,
     ) -> None:
         self.origin = origin
-        self._vault = vault
-        self._database = database
-        self._journals = journals
-        self._open_journal = open_journal
+        self._parts = parts
+        self._vault = vault = parts.vault
+        self._database = database = parts.database
+        self._journals = journals = parts.journals
         self._storage = storage
         self._signers = tuple(signers)
         self._clock = clock
-        self._options = options
+        self._writer = Writer(parts.open_journal, vault, options)
         self._sequencer = Sequencer(database, journals, storage, signers, origin=origin, clock=clock, cosign=cosign)
         self._index = Index(database, journals, self._sequencer, vault)
         self._eraser = Eraser(vault, self._index, self.append, clock)
-        self._committer: Committer | None = None
-        self._opening = threading.Lock()
         self._background = Background(self._keep_up, self.publish)
         self._reader = Reader(
             origin=origin,
@@ -160,38 +109,14 @@ class AuditLog:
             kinds.append((COSIGNATURE_MLDSA44, "audit-log-mldsa44.key"))
         signers = [signing_key(keys / name, origin, kind) for kind, name in kinds]
         key = kek or LocalKey.file(keys / "audit-kek.key")
-        journals: JournalReader
-        open_journal: Callable[[], JournalWriter]
-        with ExitStack() as undo:  # what is open already is closed again when the rest cannot be opened
-            if database is None:
-                vault = Vault.sqlite(directory, key, clock)
-                undo.callback(vault.close)
-                log_database = Database.sqlite(
-                    directory / "log.sqlite", migrations=MIGRATIONS / "log", head=LOG_HEAD, secure_delete=True
-                )
-                undo.callback(log_database.close)
-                root = directory / "journals"
-                journals = FileJournalReader(root)
-                open_journal = partial(
-                    FileJournalWriter.open, root, writer, disk=disk, segment_bytes=chosen.segment_bytes
-                )
-            else:
-                from aboveboard.audit.journal_postgres import PostgresJournals
-
-                vault = Vault.postgresql(database, key, clock)
-                undo.callback(vault.close)
-                log_database = Database.postgresql(
-                    database, migrations=MIGRATIONS / "log", head=LOG_HEAD, schema="audit_log"
-                )
-                undo.callback(log_database.close)
-                in_database = journals = PostgresJournals(database)
-                undo.callback(in_database.close)
-                open_journal = partial(in_database.open_writer, writer)
+        if database is None:
+            parts = open_files(directory, writer, key, clock, disk=disk, segment_bytes=chosen.segment_bytes)
+        else:
+            parts = open_postgresql(database, writer, key, clock)
+        with ExitStack() as undo:  # what is open already is closed again when the log does not fit together
+            undo.callback(parts.close)
             log = cls(
-                vault=vault,
-                database=log_database,
-                journals=journals,
-                open_journal=open_journal,
+                parts=parts,
                 storage=storage,
                 signers=signers,
                 origin=origin,
@@ -211,12 +136,8 @@ class AuditLog:
     def close(self) -> None:
         """Make durable what is queued, stop publishing, and close everything."""
         self.stop()
-        if self._committer is not None:
-            self._committer.close()
-            self._committer = None
-        self._vault.close()
-        self._database.close()
-        self._journals.close()
+        self._writer.close()
+        self._parts.close()
         self._storage.close()
 
     # -- writing
@@ -224,25 +145,7 @@ class AuditLog:
     @property
     def committer(self) -> Committer:
         """The thread that makes events durable, started with the first use."""
-        if (committer := self._committer) is not None:
-            return committer
-        with self._opening:
-            if self._committer is None:
-                options = self._options
-                self._committer = Committer(
-                    self._open_journal(),
-                    self._vault,
-                    capacity=options.queue_capacity,
-                    largest_group=options.largest_group,
-                    retry_seconds=options.retry_seconds,
-                )
-            return self._committer
-
-    def admitted(self, event: Event) -> Event:
-        """Return `event` if it may be in this log at all. Raises `Misuse` for a confidential one in a general log."""
-        if getattr(event, "CONFIDENTIAL", False) and self._options.readers is None:
-            raise Misuse("this event belongs into a confidential log", hint="open one: aboveboard.audit.confidential")
-        return event
+        return self._writer.committer
 
     def append(self, event: Event) -> Acknowledgement:
         """Return once `event` is durable.
@@ -251,39 +154,15 @@ class AuditLog:
         long, `RequestRefused` when the event cannot be written as canonical JSON. After an error the event may or
         may not be in the log.
         """
-        return self.append_all([event])[0]
+        return self._writer.append_all([event])[0]
 
     def append_all(self, events: Sequence[Event]) -> list[Acknowledgement]:
         """Return once all `events` are durable; raises the first error there is, see `append`."""
-        outcomes: list[Acknowledgement | AboveboardError | None] = [None] * len(events)
-        remaining = len(events)
-        done = threading.Event()
-
-        def deliver(settled: list[Settled]) -> None:
-            nonlocal remaining
-            for position, outcome in settled:
-                outcomes[position] = outcome
-            remaining -= len(settled)
-            if remaining == 0:
-                done.set()
-
-        channel = self.channel(deliver)
-        deadline = time.monotonic() + self._options.append_timeout
-        for position, event in enumerate(events):
-            self._submit_when_there_is_room(channel, event, position, deadline)
-        if events and not done.wait(max(0.0, deadline - time.monotonic())):
-            raise StorageFailed("the disk has not taken the event in time", hint="check the disk")
-        acknowledgements = []
-        for outcome in outcomes:
-            if isinstance(outcome, AboveboardError):
-                raise outcome
-            if outcome is not None:
-                acknowledgements.append(outcome)
-        return acknowledgements
+        return self._writer.append_all(events)
 
     def channel(self, deliver: Deliver) -> Channel:
         """Return a channel that calls `deliver([(tag, outcome), ...])` from the commit thread, once per group."""
-        return Channel(self, deliver)
+        return Channel(self._writer, deliver)
 
     def forget_erased(self) -> None:
         """Let go of keys in memory that have been destroyed, for a process that may have nothing to write for long.
@@ -413,7 +292,7 @@ class AuditLog:
         """Hold the lock `name` among all processes that write to this log. Not re-entrant."""
         return self._database.lock(name)
 
-    def histories(self, decision_ids: Sequence[str], *, actor: str, purpose: str) -> dict[str, list[Event]]:
+    def histories(self, decision_ids: Sequence[str], *, actor: str, purpose: str) -> dict[str, list[Recorded]]:
         """Return what the log holds about each of many decisions, the decision first; one access is logged for all.
 
         Finds what has been taken in. Decisions that are not there, or that nobody can read any more, are left out.
@@ -512,14 +391,3 @@ class AuditLog:
         self.forget_erased()
         self._vault.database.tidy()
         self._database.tidy()
-
-    @staticmethod
-    def _submit_when_there_is_room(channel: Channel, event: Event, tag: int, deadline: float) -> None:
-        """Submit an event, waiting for a full queue to empty until `deadline`. Raises `Overloaded` then."""
-        while True:
-            try:
-                return channel.submit(event, tag)
-            except Overloaded:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.002)
