@@ -75,7 +75,8 @@ class ModelController:
             valid = Condition("Valid", False, "Invalid", text)
         else:
             valid = Condition("Valid", True, "Valid", f"{model.spec.metadata.name} says what it must")
-            desired = pipeline_objects(model, image=self._context.image)
+            here = self._context
+            desired = pipeline_objects(model, image=here.image, registry_secret=here.registry_secret)
             started = await self._bring(desired, metadata, started)
             old = superfluous(jobs, model)
         conditions = merged(

@@ -73,8 +73,11 @@ def read_model(resource: Mapping[str, Any], *, regions: Regions | None = None) -
     return ModelResource(meta, document, found, read)
 
 
-def pipeline_objects(model: ModelResource, *, image: str) -> list[dict[str, Any]]:
-    """Return what the pipeline of a model consists of, in the order in which it is applied; nothing without one."""
+def pipeline_objects(model: ModelResource, *, image: str, registry_secret: str | None = None) -> list[dict[str, Any]]:
+    """Return what the pipeline of a model consists of, in the order in which it is applied; nothing without one.
+
+    `registry_secret` has the credentials with which nodes pull images, in the namespace of the model.
+    """
     pipeline = model.pipeline
     if pipeline is None:
         return []
@@ -91,6 +94,10 @@ def pipeline_objects(model: ModelResource, *, image: str) -> list[dict[str, Any]
         ),
     ]
     job = _job_spec(model, pipeline, pipeline.image or image)
+    # A proxy would wait for its control plane, which no policy lets it reach, and outlive what it was put beside.
+    job["template"]["metadata"]["labels"] = {**_labels(model), "sidecar.istio.io/inject": "false"}
+    if registry_secret is not None:
+        job["template"]["spec"]["imagePullSecrets"] = [{"name": registry_secret}]
     if pipeline.schedule is not None:
         cron = {
             "schedule": pipeline.schedule,

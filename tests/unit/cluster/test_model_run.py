@@ -48,6 +48,15 @@ def test_the_models_own_yaml_is_what_runs(tmp_path: Path) -> None:
     assert (spec.metadata.name, spec.metadata.owner) == (model()["metadata"]["name"], model()["spec"]["owner"])
 
 
+def test_the_image_is_pulled_with_the_registrys_credentials_and_no_proxy_is_put_beside() -> None:
+    read = read_model(model(pipeline={"run": "first", "schedule": "0 3 * * 1"}))
+    made = {item["kind"]: item for item in pipeline_objects(read, image=CONTEXT.image, registry_secret="registry")}
+    for job in (made["Job"]["spec"], made["CronJob"]["spec"]["jobTemplate"]["spec"]):
+        assert job["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+        assert job["template"]["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
+    assert "imagePullSecrets" not in objects(run="first")["Job"]["spec"]["template"]["spec"]
+
+
 def test_the_pod_is_restricted_and_reaches_nobody() -> None:
     made = objects(run="first")
     pod = made["Job"]["spec"]["template"]["spec"]
