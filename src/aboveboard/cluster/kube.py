@@ -161,6 +161,21 @@ class Cluster:
                 if _code(error) != 404:
                     raise
 
+    async def patch_finalizers(self, service: Mapping[str, Any], finalizers: Sequence[str]) -> None:
+        """Write the finalizers of a service as it was read. Raises `Conflict` when it has changed since."""
+        from lightkube.types import PatchType
+
+        metadata = service["metadata"]
+        patch = {"metadata": {"finalizers": list(finalizers), "resourceVersion": metadata["resourceVersion"]}}
+        with _errors(f"finalizers of {metadata['name']}"):
+            await self._client.patch(
+                _resource(API_VERSION, "DecisionService"),
+                metadata["name"],
+                patch,
+                namespace=metadata["namespace"],
+                patch_type=PatchType.MERGE,
+            )
+
     async def get_webhooks(self, name: str) -> dict[str, Any] | None:
         """Return a ValidatingWebhookConfiguration or None."""
         with _errors(f"the webhook configuration {name}"):

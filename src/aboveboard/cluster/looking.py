@@ -29,6 +29,7 @@ class Looking:
         self._due: dict[str, float] = {}
         self._moments: list[tuple[float, int, str]] = []
         self._first: set[str] = set()
+        self._busy: set[str] = set()
         self._ready: asyncio.PriorityQueue[tuple[int, int, str]] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
         self._earlier = asyncio.Event()
@@ -69,6 +70,8 @@ class Looking:
         now = self._timer()
         while self._moments and self._moments[0][0] <= now:
             moment, _, uid = heapq.heappop(self._moments)
+            if uid in self._busy:
+                continue  # whoever looks at it now hands it in again
             if self._due.get(uid) == moment:  # else there was an earlier moment, or it is gone
                 self._due[uid] = float("-inf")  # until somebody looks, every further reason is this one
                 self._ready.put_nowait((uid not in self._first, next(self._numbers), uid))
@@ -79,10 +82,16 @@ class Looking:
             if self._due.pop(uid, None) is None:
                 continue
             self._first.discard(uid)
+            self._busy.add(uid)
             try:
                 wait = await self._look(uid)
             except Exception:  # noqa: BLE001  one service must not stop the others, whatever it was
                 _log.exception("a service could not be looked at")
                 wait = self._retry
+            finally:
+                self._busy.discard(uid)
+            meanwhile = self._due.pop(uid, None)
+            if meanwhile is not None:  # something happened during the look, which may have come too late for it
+                self.wake(uid, after=max(0.0, meanwhile - self._timer()))
             if wait >= 0:
                 self.wake(uid, after=wait)

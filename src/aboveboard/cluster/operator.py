@@ -1,4 +1,4 @@
-"""The operator as a process: kopf watches and keeps finalizers, the controller acts, a Lease says whose turn it is.
+"""The operator as a process: kopf watches, the controller acts, a Lease says whose turn it is.
 
 Beside the services themselves two things are followed: what they consist of, so that a pod that becomes ready or an
 object that somebody changed is seen at once, and the policy packs, under which they are judged anew.
@@ -137,7 +137,6 @@ class Operator:
         self._timer = timer
         self._failures: dict[str, int] = defaultdict(int)
         self._waited: dict[str, int] = defaultdict(int)
-        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def run(self, stop: asyncio.Event, *, login: Callable[..., Any] | None = None) -> bool:
         """Act while the Lease is held; return False when it was lost, True when `stop` was set.
@@ -186,20 +185,11 @@ class Operator:
         """Return kopf's settings: no state of its own in the services, no peering, watches that are renewed."""
         import kopf
 
-        class Nothing(kopf.DiffBaseStorage):
-            """No memory of what was handled: that is in the status, and thousands of services need no second one."""
-
-            def fetch(self, **_: Any) -> None:
-                return None
-
-            def store(self, **_: Any) -> None:
-                pass
-
         settings = kopf.OperatorSettings()
         settings.peering.standalone = True
-        settings.persistence.finalizer = FINALIZER
-        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-        settings.persistence.diffbase_storage = Nothing()
+        # Finalizers are set and taken off in the queue, a few services at a time. kopf takes off its own wherever no
+        # handler needs it, so that it must not be ours.
+        settings.persistence.finalizer = f"{GROUP}/kopf"
         settings.watching.server_timeout = 240
         settings.watching.client_timeout = 270
         # Only what the controller says becomes an event; kopf's own progress would drown it.
@@ -208,14 +198,13 @@ class Operator:
         return settings
 
     def registry(self, login: Callable[..., Any] | None) -> Any:
-        """Return kopf's handlers."""
+        """Return kopf's handlers: one, of every event."""
         import kopf
 
         registry = kopf.OperatorRegistry()
         where = (GROUP, VERSION, PLURAL)
         kopf.on.login(registry=registry)(login or _login)
         kopf.on.event(*where, registry=registry)(self._event)
-        kopf.on.delete(*where, id="remove", registry=registry)(self._deleted)
         return registry
 
     async def _event(self, event: Mapping[str, Any], **_: Any) -> None:
@@ -225,12 +214,14 @@ class Operator:
         uid, generation = metadata["uid"], int(metadata.get("generation") or 0)
         if gone:
             self._looking.forget(uid)
-            for table in (self._failures, self._waited, self._turns, self._known, self._generations):
+            for table in (self._failures, self._waited, self._known, self._generations):
                 table.pop(uid, None)
             return
         self._known[uid] = metadata["namespace"], metadata["name"]
-        settled = FINALIZER in (metadata.get("finalizers") or ()) and not metadata.get("deletionTimestamp")
-        if settled and self._generations.get(uid) != generation:
+        if metadata.get("deletionTimestamp"):
+            if FINALIZER in (metadata.get("finalizers") or ()):
+                self._looking.wake(uid, first=True)
+        elif self._generations.get(uid) != generation:
             self._generations[uid] = generation
             self._waited.pop(uid, None)
             # What somebody has changed goes before what is only looked at because this process is new.
@@ -301,42 +292,39 @@ class Operator:
                 return
             await asyncio.sleep(0.1)
 
-    async def _deleted(self, body: Mapping[str, Any], **_: Any) -> None:
-        import kopf
-
-        metadata = body["metadata"]
-        async with self._turns[metadata["uid"]]:
-            try:
-                current = await self._api.get(_key(metadata), metadata["namespace"])
-                if current is not None and current["metadata"]["uid"] == metadata["uid"]:
-                    await self._controller.remove(current)
-            except AboveboardError as error:
-                raise kopf.TemporaryError(error.message, delay=self._options.retry) from error
-
     async def _reconcile(self, uid: str, namespace: str, name: str) -> float:
         """Look at a service as it is now, not as the watch last said; return the seconds until the next look."""
-        async with self._turns[uid]:
-            try:
-                current = await self._api.get(Key(API_VERSION, "DecisionService", name), namespace)
-            except AboveboardError as error:
-                _log.warning("%s: %s", name, error.message)
-                return self._delay(uid)
-            if current is None or current["metadata"]["uid"] != uid or current["metadata"].get("deletionTimestamp"):
+        try:
+            current = await self._api.get(Key(API_VERSION, "DecisionService", name), namespace)
+            if current is None or current["metadata"]["uid"] != uid:
                 return -1
-            current = {**current, "apiVersion": API_VERSION, "kind": "DecisionService"}
+            finalizers = current["metadata"].get("finalizers") or []
+            if current["metadata"].get("deletionTimestamp"):
+                if FINALIZER in finalizers:
+                    await self._controller.remove(current)
+                    rest = [finalizer for finalizer in finalizers if finalizer != FINALIZER]
+                    await self._api.patch_finalizers(current, rest)
+                return -1
+            if FINALIZER not in finalizers:
+                # Before anything is made for it: whatever happens, what was made can be removed.
+                await self._api.patch_finalizers(current, [*finalizers, FINALIZER])
+        except AboveboardError as error:
+            _log.warning("%s: %s", name, error.message)
+            return self._delay(uid)
+        current = {**current, "apiVersion": API_VERSION, "kind": "DecisionService"}
 
-            begun = self._timer()
-            outcome = await self._controller.reconcile(current, self._happenings.about(current))
-            result = "failed" if outcome.again else "settled" if outcome.settled else "waiting"
-            self.metrics.looked(result, self._timer() - begun)
-            if outcome.again:
-                return self._delay(uid)
-            self._failures.pop(uid, None)
-            if not outcome.settled:
-                return self._patience(uid)
-            self._waited.pop(uid, None)
-            # Not all at once: several thousand services are spread over the time between two looks.
-            return self._options.resync * random.uniform(0.5, 1.0)  # noqa: S311  nothing secret
+        begun = self._timer()
+        outcome = await self._controller.reconcile(current, self._happenings.about(current))
+        result = "failed" if outcome.again else "settled" if outcome.settled else "waiting"
+        self.metrics.looked(result, self._timer() - begun)
+        if outcome.again:
+            return self._delay(uid)
+        self._failures.pop(uid, None)
+        if not outcome.settled:
+            return self._patience(uid)
+        self._waited.pop(uid, None)
+        # Not all at once: several thousand services are spread over the time between two looks.
+        return self._options.resync * random.uniform(0.5, 1.0)  # noqa: S311  nothing secret
 
     def _delay(self, uid: str) -> float:
         self._failures[uid] += 1
@@ -391,10 +379,6 @@ class Operator:
             ) from error
         finally:
             await runner.cleanup()
-
-
-def _key(metadata: Mapping[str, Any]) -> Key:
-    return Key(API_VERSION, "DecisionService", metadata["name"])
 
 
 def _login(**kwargs: Any) -> Any:

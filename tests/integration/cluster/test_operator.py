@@ -316,7 +316,9 @@ def owners(server: ApiServer) -> dict[str, set[str]]:
     mine = {key[2]: key for key in server.owned}
     assert mine
     return {
-        str(key): set(managers) for key, managers in server.owned.items() if managers and "leases" not in str(key[0])
+        str(key): set(managers)
+        for key, managers in server.owned.items()
+        if managers and key[0].plural not in ("leases", "decisionservices")
     }
 
 
