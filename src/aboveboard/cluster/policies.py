@@ -13,6 +13,8 @@ from aboveboard.cluster.admission import POD_LABELS
 from aboveboard.cluster.types import GROUP, VERSION
 
 WEBHOOK_NAME = f"admission.{GROUP}"
+_NOT_GOING = {"name": "not-going", "expression": "!has(object.metadata.deletionTimestamp)"}
+"""Finalizers are taken off an object that goes; that must never hang on what no longer holds."""
 _LABELS = {"app.kubernetes.io/part-of": "aboveboard"}
 
 # The proxy that Istio puts into a pod is Istio's to pin; it is told apart by name and image.
@@ -50,6 +52,10 @@ POD_RULES: tuple[tuple[str, str], ...] = (
         "nothing of the host is shared",
     ),
     (
+        "!has(object.spec.ephemeralContainers) || size(object.spec.ephemeralContainers) == 0",
+        "nobody debugs inside a pod that decides: what is put beside it reads its keys and its journal",
+    ),
+    (
         f"has(object.metadata.labels) && '{GROUP}/residency' in object.metadata.labels && "
         f"object.metadata.labels['{GROUP}/residency'] != ''",
         f"the label {GROUP}/residency says where the pod may be",
@@ -78,11 +84,13 @@ def admission_policies() -> list[dict[str, Any]]:
                         "apiGroups": [""],
                         "apiVersions": ["v1"],
                         "operations": ["CREATE", "UPDATE"],
-                        "resources": ["pods"],
+                        # `kubectl debug` goes to the subresource, which "pods" does not mean.
+                        "resources": ["pods", "pods/ephemeralcontainers"],
                     }
                 ],
                 "objectSelector": {"matchLabels": POD_LABELS},
             },
+            "matchConditions": [_NOT_GOING],
             "variables": [{"name": "ours", "expression": _OURS}],
             "validations": [
                 {"expression": expression, "message": message, "reason": "Forbidden"}
@@ -138,14 +146,13 @@ def webhook_configuration(
         "kind": "ValidatingWebhookConfiguration",
         "metadata": metadata,
         "webhooks": [
-            # Finalizers are taken off an object that goes; that must never hang on a release that no longer holds.
             webhook(
                 "services",
                 GROUP,
                 VERSION,
                 "decisionservices",
                 matchConditions=[
-                    {"name": "not-going", "expression": "!has(object.metadata.deletionTimestamp)"},
+                    _NOT_GOING,
                     {
                         "name": "spec-changed",
                         "expression": "oldObject == null || object.spec != oldObject.spec",
@@ -159,7 +166,7 @@ def webhook_configuration(
                     VERSION,
                     resource,
                     matchConditions=[
-                        {"name": "not-going", "expression": "!has(object.metadata.deletionTimestamp)"},
+                        _NOT_GOING,
                         {"name": "spec-changed", "expression": "oldObject == null || object.spec != oldObject.spec"},
                     ],
                 )
@@ -172,7 +179,7 @@ def webhook_configuration(
                 "pods",
                 objectSelector={"matchLabels": POD_LABELS},
                 matchConditions=[
-                    {"name": "not-going", "expression": "!has(object.metadata.deletionTimestamp)"},
+                    _NOT_GOING,
                     # Labels and annotations count as well: a pod that becomes ours by a label is judged then.
                     {
                         "name": "changed",

@@ -295,6 +295,8 @@ WRONG_PODS: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (change(*SECURITY, "capabilities", to={"drop": ["ALL"], "add": ["SYS_ADMIN"]}), "restricted"),
     (change("spec", "securityContext", to=None), "seccomp"),
     (change("spec", "securityContext", "seccompProfile", "type", to="Unconfined"), "seccomp"),
+    (change("spec", "ephemeralContainers", to=[{"name": "debugger", "image": "busybox"}]), "nobody debugs"),
+    (change("spec", "ephemeralContainers", to=[]), ""),
     (change("spec", "hostNetwork", to=True), "of the host"),
     (change("spec", "volumes", 0, to={"name": "scratch", "hostPath": {"path": "/"}}), "of the host"),
     (change("metadata", "labels", "aboveboard.dev/residency", to=None), "residency"),
@@ -312,8 +314,19 @@ def test_each_thing_that_is_wrong_with_a_pod(wrong: Callable[[dict[str, Any]], N
 
 
 def test_every_rule_can_refuse() -> None:
-    bare = {"metadata": {}, "spec": {"containers": [{"name": "c", "image": "x:latest"}], "hostPID": True}}
+    bare = {
+        "metadata": {},
+        "spec": {"containers": [{"name": "c", "image": "x:latest"}], "hostPID": True, "ephemeralContainers": [{}]},
+    }
     assert len(denied(bare)) == len(POD_RULES)
+
+
+def test_debugging_is_asked_about_and_what_goes_is_not() -> None:
+    spec = admission_policies()[0]["spec"]
+    [rule] = spec["matchConstraints"]["resourceRules"]
+    assert rule["resources"] == ["pods", "pods/ephemeralcontainers"]
+    [going] = spec["matchConditions"]
+    assert cel.evaluate(going["expression"], {"object": {"metadata": {"deletionTimestamp": "now"}}}) is False
 
 
 def test_policies_and_webhook_are_valid_to_the_last_field() -> None:

@@ -43,3 +43,8 @@ violation contains {"msg": msg} if {
 	volume.hostPath
 	msg := sprintf("nothing of the host is shared: volume %s", [volume.name])
 }
+
+violation contains {"msg": msg} if {
+	some container in input.review.object.spec.ephemeralContainers
+	msg := sprintf("nobody debugs inside a pod that decides: %s", [container.name])
+}
