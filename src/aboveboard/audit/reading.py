@@ -228,30 +228,34 @@ class Reader:
         self._accessed("read", actor, purpose, key_ids)
         return recorded
 
-    def histories(self, decision_ids: Sequence[str], *, actor: str, purpose: str) -> dict[str, list[Event]]:
+    def histories(self, decision_ids: Sequence[str], *, actor: str, purpose: str) -> dict[str, list[Recorded]]:
         """Return what the log holds about each of many decisions, as `history` does; one access is logged for all.
 
         Decisions that are not there, or that nobody can read any more, are left out.
         """
         self.admit(actor, purpose)
-        sealed: list[tuple[str, Sealed]] = []
+        sealed: list[tuple[str, int, Sealed, Acknowledgement]] = []
         batch: list[Sealed] = []
-        first = 0
+        first = number = ordinal = 0
+        writer = ""
         for leaf, decision_id in self._index.leaves_about(list(dict.fromkeys(decision_ids))):
             if not first <= leaf < first + len(batch):
                 location = self._sequencer.locate(leaf)
-                batch = list(self._journals.batch(location.journal, location.place).entries())
-                first = location.first_leaf
-            sealed.append((decision_id, batch[leaf - first]))
-        keys = self._vault.keys_by_id(item.key_id for _, item in sealed)
-        found: dict[str, list[Event]] = {}
+                read = self._journals.batch(location.journal, location.place)
+                batch, first = list(read.entries()), location.first_leaf
+                writer, number, ordinal = location.journal, read.number, read.first_ordinal
+            item = batch[leaf - first]
+            receipt = Acknowledgement(writer, number, ordinal + leaf - first, item.commitment.hex())
+            sealed.append((decision_id, leaf, item, receipt))
+        keys = self._vault.keys_by_id(item.key_id for _, _, item, _ in sealed)
+        found: dict[str, list[Recorded]] = {}
         key_ids: list[bytes] = []
-        for decision_id, item in sealed:
+        for decision_id, leaf, item, receipt in sealed:
             if key := keys.get(item.key_id):
                 with suppress(NotVerified):  # one damaged record must not hide the others; fsck reports it
                     event = unseal(item, key).event()
                     if isinstance(event, Decision) or decision_id in found:
-                        found.setdefault(decision_id, []).append(event)
+                        found.setdefault(decision_id, []).append(Recorded(leaf, event, receipt))
                         key_ids.append(item.key_id)
         if found:
             self._accessed("read", actor, purpose, key_ids)

@@ -92,7 +92,6 @@ class Node:
             log=log,
             control=self.control,
             service=lambda: self.service,
-            recorder=lambda: self.recorder,
             metrics=self.metrics,
             exposition=self._exposition,
             clock=clock,

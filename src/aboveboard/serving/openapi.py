@@ -13,7 +13,7 @@ from aboveboard.serving.cohort import Cohort
 from aboveboard.serving.control import Rollback, TrackChange
 from aboveboard.serving.notice import Notice
 from aboveboard.serving.oip import BINARY_TYPE, ErrorDocument, InferenceRequest, InferenceResponse
-from aboveboard.serving.outcomes import OutcomeAnswer, OutcomeReport
+from aboveboard.serving.outcomes import OutcomeAnswer, OutcomeBatch, OutcomeReport, OutcomeResult
 from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument
 from aboveboard.serving.requests import Batch, DecisionRequest
 from aboveboard.serving.review_history import ReviewHistory
@@ -41,6 +41,8 @@ def document() -> dict[str, Any]:
         QueuePage,
         OutcomeReport,
         OutcomeAnswer,
+        OutcomeBatch,
+        OutcomeResult,
         TrackChange,
         Rollback,
         InferenceRequest,
@@ -157,6 +159,15 @@ def document() -> dict[str, Any]:
                     _operation(
                         "reportOutcome", "Report what became of a decision", "OutcomeReport", 201, "OutcomeAnswer"
                     ),
+                )
+            },
+            "/v1/outcomes/batch": {
+                "post": _operation(
+                    "reportOutcomes",
+                    "Report what became of up to five thousand decisions, each by itself",
+                    "OutcomeBatch",
+                    200,
+                    None,
                 )
             },
             "/livez": {"get": _operation("alive", "Whether the process turns", None, 200, None)},

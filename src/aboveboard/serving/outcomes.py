@@ -15,8 +15,8 @@ import msgspec
 
 from aboveboard.audit import Acknowledgement, events
 from aboveboard.audit.reading import Recorded
-from aboveboard.errors import RequestRefused
-from aboveboard.serving.requests import Label, decode
+from aboveboard.errors import AboveboardError, RequestRefused
+from aboveboard.serving.requests import Label, decode, unreadable
 
 DecisionId = Annotated[str, msgspec.Meta(pattern=r"^dec-[0-9a-z]{26}$")]
 
@@ -35,6 +35,9 @@ class OutcomeReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The day on which it was known."""
 
 
+_decoder = msgspec.json.Decoder(OutcomeReport)
+
+
 class OutcomeAnswer(msgspec.Struct, frozen=True):
     """What a client gets for an outcome."""
 
@@ -44,9 +47,45 @@ class OutcomeAnswer(msgspec.Struct, frozen=True):
     """Of the record; of the first one, where the same was told before."""
 
 
+class OutcomeBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`POST /v1/outcomes/batch`: up to five thousand outcomes."""
+
+    outcomes: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=5000)]
+
+
+class OutcomeResult(msgspec.Struct, frozen=True):
+    """What a client gets for one outcome of a batch; where it is refused, a problem document stands in its place."""
+
+    decision_id: str
+    label: str
+    receipt: Acknowledgement
+    status: int
+    """201, or 200 where the same was told before: what it would have been alone."""
+
+
 def parse_outcome(body: bytes) -> OutcomeReport:
     """Return the report in `body`. Raises `RequestRefused` and its kinds."""
-    report = decode(body, OutcomeReport)
+    return _on_a_day(decode(body, OutcomeReport))
+
+
+def parse_outcomes(body: bytes) -> list[OutcomeReport | AboveboardError]:
+    """Return each report of the batch in `body`, or what is wrong with it.
+
+    Raises `RequestRefused` and its kinds where the batch is none.
+    """
+    return [_parsed(part) for part in decode(body, OutcomeBatch).outcomes]
+
+
+def _parsed(part: msgspec.Raw) -> OutcomeReport | AboveboardError:
+    try:
+        return _on_a_day(_decoder.decode(part))
+    except msgspec.DecodeError as error:
+        return unreadable(error)
+    except RequestRefused as error:
+        return error
+
+
+def _on_a_day(report: OutcomeReport) -> OutcomeReport:
     try:
         date.fromisoformat(report.observed)
     except ValueError:

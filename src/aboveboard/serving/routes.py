@@ -23,12 +23,12 @@ from aboveboard.serving.deciding import Deciding
 from aboveboard.serving.entries import TRACE
 from aboveboard.serving.exchange import json_response
 from aboveboard.serving.http import fault, refuse
+from aboveboard.serving.joining import Joining
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.oip_rest import InferenceRest
 from aboveboard.serving.operations import Operations
 from aboveboard.serving.problems import CONTENT_TYPE, extra_headers
 from aboveboard.serving.reading import Reading
-from aboveboard.serving.recorder import Recorder
 from aboveboard.serving.records import Records
 from aboveboard.serving.refusals import MethodNotAllowed
 from aboveboard.serving.reporting import Reporting
@@ -51,7 +51,6 @@ class Routes:
         log: AuditLog,
         control: TrackControl,
         service: Callable[[], DecisionService],
-        recorder: Callable[[], Recorder],
         metrics: Metrics,
         exposition: Callable[[], Awaitable[bytes]],
         clock: Clock,
@@ -66,7 +65,7 @@ class Routes:
         self._deciding = Deciding(service=service, access=access, metrics=metrics)
         self._reading = Reading(log=log, records=records, control=control, access=access)
         self._reviewing = Reviewing(reviews=reviews, cases=cases, records=records, access=access)
-        self._reporting = Reporting(records=records, recorder=recorder, metrics=metrics, clock=clock, access=access)
+        self._reporting = Reporting(joining=Joining(log, clock=clock), metrics=metrics, access=access)
         self._operations = Operations(
             control=control, metrics=metrics, gathered=exposition, cases=cases, access=access
         )
@@ -104,6 +103,7 @@ class Routes:
             Route(f"{decision}/confirmation", reviewing.confirm, methods=post),
             Route("/v1/reviews", reviewing.queue, methods=get),
             Route("/v1/outcomes", self._reporting.outcome, methods=post),
+            Route("/v1/outcomes/batch", self._reporting.batch, methods=post),
         ]
 
     def _operational(self) -> list[Route]:

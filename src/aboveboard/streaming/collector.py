@@ -71,8 +71,9 @@ class Collector:
                 rejected.append(Rejected(message, error))
         recorded = known = 0
         if reports:
-            new, known = self._joined(reports, rejected)
-            self._log.append_all(new)
+            with self._log.turn("outcomes"):  # a server that shares the log may hear the same
+                new, known = self._joined(reports, rejected)
+                self._log.append_all(new)
             recorded = len(new)
         if rejected:
             self._reject([rejection(one) for one in rejected])
@@ -86,17 +87,17 @@ class Collector:
         ids = list(dict.fromkeys(report.decision_id for _, report in reports))
         histories = self._log.histories(ids, actor=self._actor, purpose=PURPOSE)
         seen = {
-            (event.decision_id, event.label, event.observed)
+            (item.event.decision_id, item.event.label, item.event.observed)
             for told in histories.values()
-            for event in told
-            if isinstance(event, events.OutcomeRecorded)
+            for item in told
+            if isinstance(item.event, events.OutcomeRecorded)
         }
         new = []
         known = 0
         moment = timestamp(self._clock())
         for message, report in reports:
             told = histories.get(report.decision_id)
-            decision = told[0] if told else None
+            decision = told[0].event if told else None
             if not isinstance(decision, events.Decision):
                 rejected.append(Rejected(message, NotFound("no decision of that id")))
                 continue

@@ -61,7 +61,7 @@ def test_many_histories_are_one_access(log: AuditLog) -> None:
     log.erase("sub-9", actor="dpo", reason="test", override="test")
     asked = [f"dec-{n:06d}" for n in (9, 5, 1, 5, 0, 700)]
     found = log.histories(asked, **WHO)
-    kinds = {key: [type(event).__name__ for event in told] for key, told in found.items()}
+    kinds = {key: [type(item.event).__name__ for item in told] for key, told in found.items()}
     assert kinds == {
         "dec-000005": ["Decision", "OutcomeRecorded", "OutcomeRecorded"],
         "dec-000001": ["Decision", "OutcomeRecorded"],
@@ -75,6 +75,11 @@ def test_many_histories_are_one_access(log: AuditLog) -> None:
     assert (access.actor, access.purpose, access.entries) == (WHO["actor"], WHO["purpose"], 6)
     told = log.export("sub-1", actor="me", purpose="test")["accesses"]
     assert [entry["purpose"] for entry in told] == [WHO["purpose"]], "a person learns who looked"
+
+
+def test_many_histories_say_what_each_alone_does(log: AuditLog) -> None:
+    asked = [f"dec-{n:06d}" for n in (5, 1, 0)]
+    assert log.histories(asked, **WHO) == {one: log.history(one, **WHO) for one in asked}
 
 
 def test_histories_say_who_asks_and_nothing_found_is_no_access(log: AuditLog) -> None:

@@ -193,3 +193,39 @@ def test_an_outcome_is_recorded_once_whichever_worker_hears_it(released: Release
         ordinals = {first.json()["receipt"]["ordinal"], other.json()["receipt"]["ordinal"]}
         history = log.history(case, actor="me", purpose="test")
         assert {item.receipt.ordinal for item in history[1:]} <= ordinals
+
+
+def test_a_batch_of_outcomes_is_answered_one_by_one_and_recorded_once(
+    released: Released, home: Home, staff: Staff
+) -> None:
+    today = str(datetime.now(UTC).date())
+    with running(home, release=released.digests[0], workers=2, clients=str(staff.path)) as staff.server:
+        decisions = {"json": {"requests": released.clients[:300]}}
+        answers = staff.ask("origination", "POST", "/decisions/batch", **decisions).json()["answers"]
+        told: list[Any] = [
+            {"decision_id": answer["decision_id"], "label": "repaid", "observed": today} for answer in answers
+        ]
+        told[7] = {**told[7], "observed": "2000-01-01"}
+        told[8] = {**told[8], "decision_id": "dec-" + "0" * 26}
+        told[9] = told[6]
+        told[10] = "nonsense"
+        batch = {"json": {"outcomes": told}}
+        assert staff.ask("ada", "POST", "/outcomes/batch", **batch).status_code == 403
+        with ThreadPoolExecutor(4) as pool:  # at both workers, at once
+            heard = list(pool.map(lambda _: staff.ask("origination", "POST", "/outcomes/batch", **batch), range(4)))
+        results = [answer.json()["answers"] for answer in heard]
+        for place in zip(*results, strict=True):
+            statuses = sorted(answer["status"] for answer in place)
+            if (number := results[0].index(place[0])) in (7, 8, 10):
+                assert {answer["code"] for answer in place} == {"not-found" if number == 8 else "request-refused"}
+            else:
+                assert statuses in ([200, 200, 200, 201], [200] * 4)
+                assert len({json.dumps(answer["receipt"]) for answer in place}) == 1
+        alone = staff.ask("origination", "POST", "/outcomes", json=told[0])
+        assert (alone.status_code, alone.json()["receipt"]) == (200, results[0][0]["receipt"])
+        text = httpx.get(f"{staff.server.url}/metrics", timeout=30).text
+        assert 'aboveboard_reported_outcomes_total{kind="repaid"} 296.0' in text
+    with open_log(home) as log:
+        log.publish()
+        found = log.find(Query(kind="outcome-recorded/1", limit=1000), actor="me", purpose="test")
+        assert len(found) == len({entry.decision_id for entry in found}) == 296
