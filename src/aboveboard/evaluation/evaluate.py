@@ -11,6 +11,7 @@ from aboveboard.evaluation.explanation import assess_explanation
 from aboveboard.evaluation.fairness import assess_fairness, assign_groups
 from aboveboard.evaluation.performance import assess_performance, score_distribution
 from aboveboard.evaluation.report import AttributeFairness, Calibration, Explanation, Report
+from aboveboard.evaluation.rows import encode_frame
 from aboveboard.evaluation.types import EvaluatedData, EvaluatedModel
 from aboveboard.spec import ModelSpec
 from aboveboard.spec.types import Purpose
@@ -36,7 +37,7 @@ def evaluate(
         problem = Problem("spec.data.split.holdout", "no record is held out", "hold out a larger share")
         raise DataRefused("there is nothing to evaluate on", [problem], hint="see spec.data.split in model.yaml")
     features = spec.spec.features
-    rows = model.encoding.encode_columns({feature.name: frame[feature.name].to_list() for feature in features})
+    rows = encode_frame(model.encoding, spec, frame)
     score = model.score(rows)
     if not ((score >= 0) & (score <= 1)).all():
         raise NotVerified(

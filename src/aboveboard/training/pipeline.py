@@ -9,9 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
 from aboveboard import __version__
 from aboveboard.audit import AuditLog
@@ -19,6 +16,7 @@ from aboveboard.audit.events import GateVerdictReached, RunStarted
 from aboveboard.clock import Clock, timestamp
 from aboveboard.data import Dataset, load_dataset
 from aboveboard.evaluation import Report, evaluate, render_html
+from aboveboard.evaluation.rows import encode_frame
 from aboveboard.files import whole_directory, write_atomically
 from aboveboard.ids import new_id, sha256_digest
 from aboveboard.models import Encoding, Model
@@ -27,6 +25,7 @@ from aboveboard.models.fit import fit_model
 from aboveboard.policy import GateVerdict, build_facts, gate, load_packs
 from aboveboard.settings import Home
 from aboveboard.spec import ModelSpec, load_spec
+from aboveboard.spec.decision import Parameter
 from aboveboard.training.progress import Observer, Progress, silent
 from aboveboard.training.search import Trial, search_parameters
 
@@ -83,7 +82,6 @@ def run_pipeline(
     """
     spec_text = spec_path.read_bytes() if spec_path.is_file() else b""
     spec = load_spec(spec_path)
-    algorithm = spec.spec.model
     run_id = new_id("run", clock())
     log.append(
         RunStarted(
@@ -100,27 +98,7 @@ def run_pipeline(
     sizes = {name: len(indices) for name, indices in dataset.partitions.items()}
     observe(Progress("data", 1.0, f"{dataset.lineage.rows:,} records; held out {sizes['holdout']:,}"))
 
-    encoding = Encoding.from_spec(spec)
-    rows = {name: encode_frame(encoding, dataset.rows(name)) for name in ("train", "calibration")}
-    favourable = {name: dataset.favourable[dataset.partitions[name]] for name in rows}
-    wanted = algorithm.search.trials if trials is None else min(trials, algorithm.search.trials)
-
-    def on_trial(trial: Trial) -> None:
-        observe(Progress("train", trial.number / (wanted + 1), f"candidate {trial.number}: AUC {trial.auc:.4f}"))
-
-    observe(Progress("train", 0.0, f"fitting {algorithm.family} on {len(rows['train']):,} records"))
-    parameters, candidates = search_parameters(
-        spec, rows["train"], favourable["train"], trials=wanted, observe=on_trial
-    )
-    model = fit_model(
-        spec,
-        rows["train"],
-        favourable["train"],
-        rows["calibration"],
-        favourable["calibration"],
-        parameters=parameters,
-        seed=algorithm.seed,
-    )
+    model, parameters, candidates = _fit(spec, dataset, trials, observe)
     files = model.files()
     digest = model_digest(files)
     observe(Progress("train", 1.0, f"fitted; model {digest[:19]}"))
@@ -144,7 +122,7 @@ def run_pipeline(
         data_digest=dataset.lineage.data_digest,
         model_digest=digest,
         verdict=verdict.verdict,
-        seed=algorithm.seed,
+        seed=spec.spec.model.seed,
         parameters=parameters,
         trials=candidates,
         versions={"aboveboard": __version__, "python": platform.python_version()}
@@ -180,9 +158,33 @@ def run_pipeline(
     return Run(record, home.runs / run_id, spec, dataset, model, report, verdict)
 
 
-def encode_frame(encoding: Encoding, frame: pl.DataFrame) -> NDArray[np.float64]:
-    """Return the features of a frame as the model reads them, shape (rows, encoding width)."""
-    return encoding.encode_columns({feature.name: frame[feature.name].to_list() for feature in encoding.features})
+def _fit(
+    spec: ModelSpec, dataset: Dataset, trials: int | None, observe: Observer
+) -> tuple[Model, dict[str, Parameter], list[Trial]]:
+    """Return the model fitted with the best parameters found, those, and every candidate that was tried."""
+    algorithm = spec.spec.model
+    encoding = Encoding.from_spec(spec)
+    rows = {name: encode_frame(encoding, spec, dataset.rows(name)) for name in ("train", "calibration")}
+    favourable = {name: dataset.favourable[dataset.partitions[name]] for name in rows}
+    wanted = algorithm.search.trials if trials is None else min(trials, algorithm.search.trials)
+
+    def on_trial(trial: Trial) -> None:
+        observe(Progress("train", trial.number / (wanted + 1), f"candidate {trial.number}: AUC {trial.auc:.4f}"))
+
+    observe(Progress("train", 0.0, f"fitting {algorithm.family} on {len(rows['train']):,} records"))
+    parameters, candidates = search_parameters(
+        spec, rows["train"], favourable["train"], trials=wanted, observe=on_trial
+    )
+    model = fit_model(
+        spec,
+        rows["train"],
+        favourable["train"],
+        rows["calibration"],
+        favourable["calibration"],
+        parameters=parameters,
+        seed=algorithm.seed,
+    )
+    return model, parameters, candidates
 
 
 def json_bytes(document: object) -> bytes:

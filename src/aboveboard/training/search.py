@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aboveboard.models import Model
 from aboveboard.models.fit import fit_model
 from aboveboard.spec import ModelSpec
 from aboveboard.spec.decision import Parameter, Span
+
+if TYPE_CHECKING:
+    import optuna
 
 _VALIDATION_SHARE = 0.25
 
@@ -53,7 +56,7 @@ def search_parameters(
 
     def objective(trial: optuna.Trial) -> float:
         parameters = stated | {name: _suggest(trial, name, span) for name, span in algorithm.search.space.items()}
-        model: Model = fit_model(
+        model = fit_model(
             spec,
             rows[fitting],
             favourable[fitting],
@@ -77,11 +80,8 @@ def search_parameters(
     return max(record, key=lambda trial: (trial.auc, -trial.number)).parameters, record
 
 
-def _suggest(trial: object, name: str, span: Span | tuple[Parameter, ...]) -> Parameter:
+def _suggest(trial: optuna.Trial, name: str, span: Span | tuple[Parameter, ...]) -> Parameter:
     """Draw one parameter; a span whose ends are whole numbers is searched in integers."""
-    import optuna
-
-    assert isinstance(trial, optuna.Trial)  # noqa: S101  for the type checker; optuna is imported late
     if not isinstance(span, Span):
         return span[trial.suggest_int(name, 0, len(span) - 1)]
     if span.low.is_integer() and span.high.is_integer():

@@ -14,10 +14,10 @@ from sklearn.metrics import roc_auc_score
 
 from aboveboard.audit import AuditLog, Query
 from aboveboard.errors import DataRefused, SpecInvalid
+from aboveboard.evaluation.rows import encode_frame
 from aboveboard.settings import Home
 from aboveboard.spec import ModelSpec, load_spec
 from aboveboard.training import Progress, Run, run_pipeline
-from aboveboard.training.pipeline import encode_frame
 from aboveboard.training.search import Trial, search_parameters
 from tests.unit.models.credit_case import EXAMPLE, CreditCase
 
@@ -174,7 +174,7 @@ class TestSearch:
 
 
 def test_the_reported_auc_is_that_of_the_held_out_rows(run: Run) -> None:
-    rows = encode_frame(run.model.encoding, run.dataset.rows("holdout"))
+    rows = encode_frame(run.model.encoding, run.spec, run.dataset.rows("holdout"))
     favourable = run.dataset.favourable[run.dataset.partitions["holdout"]]
     assert run.report.performance.auc.value == pytest.approx(roc_auc_score(favourable, run.model.margin(rows)))
     assert np.isfinite(rows).all()
