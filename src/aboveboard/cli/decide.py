@@ -20,8 +20,7 @@ from aboveboard.serving.deployment import Deployment, deploy
 from aboveboard.serving.service import Answer
 from aboveboard.spec import ModelSpec
 from aboveboard.spec.load import parse_spec
-
-_TABLES = (".csv", ".parquet")
+from aboveboard.spec.tables import is_table
 
 
 @click.command(name="decide")
@@ -49,7 +48,7 @@ def command(ctx: click.Context, release: str, requests: Path | None, template: b
     if requests is None:
         raise Misuse("no file of requests was named", hint=f"aboveboard decide {release} --template > request.json")
     spec = parse_spec(verified.files["model.yaml"].decode(), name="model.yaml")
-    bodies = _rows(spec, requests) if requests.suffix.lower() in _TABLES else _bodies(requests)
+    bodies = _rows(spec, requests) if is_table(requests) else _bodies(requests)
     with workspace.log() as log:
         answers = decide_here(deployment, log, bodies, token_key=workspace.token_key(), clock=workspace.clock)
     refusals = [answer for answer in answers if isinstance(answer, AboveboardError)]

@@ -11,8 +11,9 @@ import polars as pl
 from aboveboard.data.contract import convert_feature
 from aboveboard.data.conversion import Converted, spelling
 from aboveboard.data.roles import convert_protected
-from aboveboard.data.source import Format, read_source
+from aboveboard.data.source import read_source
 from aboveboard.spec import ModelSpec
+from aboveboard.spec.tables import table_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,7 @@ def read_applicants(spec: ModelSpec, path: Path) -> list[Applicant]:
     left out, for the decision path to refuse that person alone. Raises `DataRefused` for an unreadable file.
     """
     body = spec.spec
-    file_format: Format = "parquet" if path.suffix.lower() == ".parquet" else "csv"
-    frame = read_source(path, file_format, body.data.source.null_values).frame
+    frame = read_source(path, table_format(path), body.data.source.null_values).frame
     features = {
         feature.name: _values(frame[feature.name], convert_feature(frame[feature.name], feature))
         for feature in body.features

@@ -18,10 +18,11 @@ from aboveboard.data.proposal import LARGEST_CATEGORIES, LARGEST_LISTED, propose
 from aboveboard.data.protection import count_card_numbers
 from aboveboard.data.roles import RESERVED, first_distinct
 from aboveboard.data.scaffold import render_scaffold, yaml_scalar
-from aboveboard.data.source import Format, read_source, with_nulls
+from aboveboard.data.source import read_source, with_nulls
 from aboveboard.data.wording import count_where, counted, found
 from aboveboard.errors import DataRefused, Problem
 from aboveboard.spec.load import UNANSWERED
+from aboveboard.spec.tables import table_format
 from aboveboard.spec.types import LegalBasis, Origin, Purpose, Scalar
 
 _MARKERS = ("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "-", ".")
@@ -69,7 +70,7 @@ def infer_spec(
     cannot be inferred becomes `"?"`, which the spec loader reports. `relative_to` is the directory the model.yaml
     will stand in (the file's own by default). Raises `DataRefused` with every reason why it cannot be done.
     """
-    file_format = _format_of(path)
+    file_format = table_format(path)
     table = read_source(path, file_format)
     null_values = _missing_spellings(table.frame)
     frame = with_nulls(table.frame, null_values)
@@ -135,16 +136,6 @@ def infer_spec(
 
 def _answer(value: str | None) -> str:
     return '"?"' if value is None else yaml_scalar(value)
-
-
-def _format_of(path: Path) -> Format:
-    """Tell the format by the first bytes, then by the name; reading will say what is wrong with the file."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError:
-        start = b""
-    return "parquet" if start == b"PAR1" or path.suffix.casefold() in (".parquet", ".pq") else "csv"
 
 
 def _missing_spellings(frame: pl.DataFrame) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
@@ -16,8 +15,7 @@ from polars.exceptions import PanicException, PolarsError
 from aboveboard.data.wording import row_numbers
 from aboveboard.errors import DataRefused, Problem
 from aboveboard.ids import sha256_digest
-
-Format = Literal["csv", "parquet"]
+from aboveboard.spec.tables import TableFormat
 
 _MAGIC = {
     b"PAR1": "a Parquet file",
@@ -37,12 +35,12 @@ class SourceTable:
     frame: pl.DataFrame
     """CSV: every column is text, null where a value is spelled as missing. Parquet: the file's own types."""
     name: str
-    format: Format
+    format: TableFormat
     size: int
     digest: str
 
 
-def read_source(path: Path, file_format: Format, null_values: tuple[str, ...] = ("",)) -> SourceTable:
+def read_source(path: Path, file_format: TableFormat, null_values: tuple[str, ...] = ("",)) -> SourceTable:
     """Return the records in the file at `path`.
 
     A CSV file is comma-separated UTF-8 text (a byte-order mark is allowed) with a header line, and every record

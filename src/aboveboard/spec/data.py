@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from aboveboard.spec.recourse import Direction, Recourse
+from aboveboard.spec.tables import TableFormat
 from aboveboard.spec.types import (
     Classification,
     Column,
@@ -33,7 +34,7 @@ class Source(Strict):
     """One file of records, CSV or Parquet, named relative to model.yaml."""
 
     path: Text
-    format: Literal["csv", "parquet"]
+    format: TableFormat
     region: Name
     """Where the records are kept; they are not read in a region that residency does not allow."""
     null_values: tuple[str, ...] = ("",)
