@@ -59,6 +59,7 @@ def value_sets() -> dict[str, dict[str, Any]]:
         "operator-only": merged(plane, {"admission": {"enabled": False}}),
         "admission-only": merged(plane, {"operator": {"enabled": False}, "admission": {"replicas": 1, "port": 8443}}),
         "admission-without-policies": merged(plane, {"admission": {"policies": False}}),
+        "kind": merged(example("kind"), example("kind-service"), files, {"image": {"digest": "sha256:" + "1" * 64}}),
         "local-registry": merged(
             plane,
             {"registry": {"repository": "localhost:5000/releases", "secret": None, "plainHttp": True, "port": 5000}},
