@@ -152,6 +152,34 @@ CASES: Mapping[str, tuple[dict[str, Any], ReconcileContext]] = {
         ),
         CONTEXT,
     ),
+    "secrets-store": (
+        document(
+            access={
+                "subjectKeyProviderClass": "loans-subject-key",
+                "clientsProviderClass": "loans-clients",
+                "serviceAccountAnnotations": {
+                    "eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/loans",
+                },
+            },
+            log={
+                "databaseProviderClass": "log-database",
+                "keysProviderClass": "log-keys",
+                "credentialsProviderClass": "log-credentials",
+                "kek": "vault:transit/audit",
+                "vault": {
+                    "address": "https://vault.vault:8200",
+                    "role": "loans",
+                    "auth": "clusters/eu-west",
+                    "tokenSeconds": 600,
+                    "namespace": "lending",
+                    "caConfigMap": "vault-ca",
+                },
+                "destinations": [{"name": "vault", "namespace": "vault", "port": 8200}],
+            },
+            journal={"mode": "ephemeral", "size": "1Gi"},
+        ),
+        CONTEXT,
+    ),
     "image-volume": (
         document(
             releases={"champion": CHAMPION, "challenger": {"release": CHALLENGER, "weight": 5}},

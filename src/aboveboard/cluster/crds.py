@@ -45,6 +45,30 @@ SERVICE_RULES: Sequence[Rule] = (
         "(has(self.releases.challenger) ? self.releases.challenger.weight : 0) <= 100",
         "the weights of challenger and arms add up to more than 100",
     ),
+    (
+        "has(self.access.subjectKeySecret) != has(self.access.subjectKeyProviderClass)",
+        "access names either subjectKeySecret or subjectKeyProviderClass",
+    ),
+    (
+        "has(self.access.clientsSecret) != has(self.access.clientsProviderClass)",
+        "access names either clientsSecret or clientsProviderClass",
+    ),
+    (
+        "!has(self.log) || has(self.log.databaseSecret) != has(self.log.databaseProviderClass)",
+        "log names either databaseSecret or databaseProviderClass",
+    ),
+    (
+        "!has(self.log) || has(self.log.keysSecret) != has(self.log.keysProviderClass)",
+        "log names either keysSecret or keysProviderClass",
+    ),
+    (
+        "!has(self.log) || !has(self.log.credentialsSecret) || !has(self.log.credentialsProviderClass)",
+        "log names credentialsSecret or credentialsProviderClass, not both",
+    ),
+    (
+        "!has(self.log) || (has(self.log.kek) && self.log.kek.startsWith('vault:')) == has(self.log.vault)",
+        "log.vault goes with a log.kek of Vault's, and such a key with log.vault",
+    ),
     ("self.scaling.min <= self.scaling.max", "scaling.min is above scaling.max"),
     (
         "(self.journal.mode == 'shared') == has(self.journal.claim)",

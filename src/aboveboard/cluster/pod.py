@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from aboveboard.cluster.context import REGION_LABEL, ReconcileContext
@@ -40,6 +41,13 @@ Were it 0400, the kubelet would add the group's bit all the same."""
 _DATABASE = "/etc/aboveboard/database"
 _LOG_KEYS = "/etc/aboveboard/log-keys"
 _CREDENTIALS = "/etc/aboveboard/credentials"
+_VAULT_TOKEN = "/etc/aboveboard/vault-token"  # noqa: S105  a directory
+_VAULT_CA = "/etc/aboveboard/vault-ca"
+_SECRETS_STORE = "secrets-store.csi.k8s.io"
+_ROOTS_GROUP = 0
+"""Whose files the Secrets Store CSI driver makes: it leaves fsGroup alone, so that pods have to be of this group.
+
+It gives no right but to read them: the root is read-only, and nothing in the image is writable for it."""
 _RELEASES = "/var/lib/releases"
 """Below it, a folder for each release that is an image volume."""
 CONTAINER_SECURITY = {
@@ -72,8 +80,19 @@ def _log_settings(service: DecisionService) -> dict[str, str]:
         found["ABOVEBOARD_LOG_TILES"] = log.tiles
     if log.kek is not None:
         found["ABOVEBOARD_LOG_KEK"] = log.kek
-    if log.credentials_secret is not None:
+    if log.credentials_secret is not None or log.credentials_provider_class is not None:
         found["AWS_SHARED_CREDENTIALS_FILE"] = f"{_CREDENTIALS}/credentials"
+    if log.vault is not None:
+        found |= {
+            "VAULT_ADDR": log.vault.address,
+            "ABOVEBOARD_VAULT_ROLE": log.vault.role,
+            "ABOVEBOARD_VAULT_AUTH": log.vault.auth,
+            "ABOVEBOARD_VAULT_TOKEN_FILE": f"{_VAULT_TOKEN}/token",
+        }
+        if log.vault.namespace is not None:
+            found["VAULT_NAMESPACE"] = log.vault.namespace
+        if log.vault.ca_config_map is not None:
+            found["VAULT_CACERT"] = f"{_VAULT_CA}/ca.crt"
     return found
 
 
@@ -114,6 +133,7 @@ def pod_template(service: DecisionService, context: ReconcileContext, *, hash_la
             # Once for a new volume, not with every mount; the init container takes private keys back from the group.
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
+            **({"supplementalGroups": [_ROOTS_GROUP]} if _from_store(service) else {}),
         },
         "affinity": {"nodeAffinity": _residency(service, context)},
         "topologySpreadConstraints": [
@@ -292,32 +312,62 @@ def _home_mount(service: DecisionService) -> dict[str, Any]:
     return mount
 
 
+def _secret_volume(
+    name: str, secret: str | None, provider_class: str | None, keys: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return a volume whose files are the keys of a Secret, or the objects of a SecretProviderClass."""
+    if secret is None:
+        return {
+            "name": name,
+            "csi": {
+                "driver": _SECRETS_STORE,
+                "readOnly": True,
+                "volumeAttributes": {"secretProviderClass": provider_class},
+            },
+        }
+    items = {"items": [{"key": key, "path": key} for key in keys]} if keys else {}
+    return {"name": name, "secret": {"secretName": secret, "defaultMode": _SECRET_MODE, **items}}
+
+
+def _from_store(service: DecisionService) -> bool:
+    """Tell whether any secret comes from a store outside, by the CSI driver."""
+    volumes = [*_access_volumes(service), *(volume for _, volume in _log_volumes(service))]
+    return any("csi" in volume for volume in volumes)
+
+
+def _access_volumes(service: DecisionService) -> list[dict[str, Any]]:
+    access = service.spec.access
+    return [
+        _secret_volume("subject-key", access.subject_key_secret, access.subject_key_provider_class),
+        _secret_volume("clients", access.clients_secret, access.clients_provider_class),
+    ]
+
+
 def _log_volumes(service: DecisionService) -> list[tuple[str, dict[str, Any]]]:
-    """Return the Secrets that the log needs, each with where it is mounted."""
+    """Return what the log needs, each with where it is mounted."""
     log = service.spec.log
     if log is None:
         return []
-    wanted = [
-        ("log-database", log.database_secret, _DATABASE, [{"key": "uri", "path": "uri"}]),
-        ("log-keys", log.keys_secret, _LOG_KEYS, None),
+    volumes = [
+        (_DATABASE, _secret_volume("log-database", log.database_secret, log.database_provider_class, ["uri"])),
+        (_LOG_KEYS, _secret_volume("log-keys", log.keys_secret, log.keys_provider_class)),
     ]
-    if log.credentials_secret is not None:
-        items = [{"key": "credentials", "path": "credentials"}]
-        wanted.append(("log-credentials", log.credentials_secret, _CREDENTIALS, items))
-    return [
-        (
-            path,
-            {
-                "name": name,
-                "secret": {
-                    "secretName": secret,
-                    "defaultMode": _SECRET_MODE,
-                    **({"items": items} if items is not None else {}),
-                },
-            },
-        )
-        for name, secret, path, items in wanted
-    ]
+    credentials = log.credentials_secret, log.credentials_provider_class
+    if any(credentials):
+        volumes.append((_CREDENTIALS, _secret_volume("log-credentials", *credentials, ["credentials"])))
+    if log.vault is not None:
+        # Not the account's own token, which the API server would take: one for Vault only, and for an hour.
+        token = {
+            "audience": log.vault.audience,
+            "expirationSeconds": log.vault.token_seconds,
+            "path": "token",
+        }
+        projected = {"defaultMode": _SECRET_MODE, "sources": [{"serviceAccountToken": token}]}
+        volumes.append((_VAULT_TOKEN, {"name": "vault-token", "projected": projected}))
+        if log.vault.ca_config_map is not None:
+            ca = {"name": log.vault.ca_config_map, "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+            volumes.append((_VAULT_CA, {"name": "vault-ca", "configMap": ca}))
+    return volumes
 
 
 def _release_images(service: DecisionService, context: ReconcileContext) -> list[dict[str, Any]]:
@@ -334,12 +384,11 @@ def _release_images(service: DecisionService, context: ReconcileContext) -> list
 
 
 def _volumes(service: DecisionService, context: ReconcileContext) -> list[dict[str, Any]]:
-    journal, access = service.spec.journal, service.spec.access
+    journal = service.spec.journal
     volumes: list[dict[str, Any]] = [
         {"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}},
         {"name": "trust", "configMap": {"name": context.trust_config_map, "defaultMode": 0o444}},
-        {"name": "subject-key", "secret": {"secretName": access.subject_key_secret, "defaultMode": _SECRET_MODE}},
-        {"name": "clients", "secret": {"secretName": access.clients_secret, "defaultMode": _SECRET_MODE}},
+        *_access_volumes(service),
         *_release_images(service, context),
         *(volume for _, volume in _log_volumes(service)),
     ]

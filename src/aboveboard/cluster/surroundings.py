@@ -25,12 +25,32 @@ Cidr = Annotated[str, Field(pattern=r"^[0-9a-f.:]{2,39}/[0-9]{1,3}$", max_length
 
 
 class Access(Strict):
-    """The secrets a decision server needs. They are mounted as files and appear nowhere else."""
+    """The secrets a decision server needs. They are mounted as files and appear nowhere else.
 
-    subject_key_secret: ObjectName
+    Each comes from a Secret, or from a store outside by a SecretProviderClass of the Secrets Store CSI driver, whose
+    objects have the names of the Secret's keys.
+    """
+
+    subject_key_secret: ObjectName | None = None
     """Key `subject.key`: the 32 bytes that turn identifiers into tokens; the same for every pod of a model."""
-    clients_secret: ObjectName
+    subject_key_provider_class: ObjectName | None = None
+    """The SecretProviderClass that mounts `subject.key`, instead of a Secret."""
+    clients_secret: ObjectName | None = None
     """Key `clients.json`: API keys, hashed, and roles."""
+    clients_provider_class: ObjectName | None = None
+    """The SecretProviderClass that mounts `clients.json`, instead of a Secret."""
+    service_account_annotations: Annotated[
+        dict[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=8)
+    ] = {}
+    """Who the pods are to a cloud, e.g. `eks.amazonaws.com/role-arn`: its platform mounts a token of its own then."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.subject_key_secret is None) == (self.subject_key_provider_class is None):
+            raise ValueError("name either subjectKeySecret or subjectKeyProviderClass")
+        if (self.clients_secret is None) == (self.clients_provider_class is None):
+            raise ValueError("name either clientsSecret or clientsProviderClass")
+        return self
 
 
 class Peer(Strict):
@@ -159,23 +179,69 @@ class Tracing(Strict):
         return Destination.model_validate({"name": "traces", "port": port, **place}, by_alias=False, by_name=True)
 
 
-class Log(Strict):
-    """Where the audit log is when it is not a volume of each pod: one log for every pod, in PostgreSQL."""
+class Vault(Strict):
+    """How pods log in to HashiCorp Vault: by a token of their service account, made for Vault alone."""
 
-    database_secret: ObjectName
+    address: Annotated[
+        str, Field(pattern=r"^https://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?$", max_length=270)
+    ]
+    """`https://` and its name; the token that is sent there must not be read on the way."""
+    role: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$", max_length=128)]
+    """Vault's role, bound to the service account (which is named as the service), its namespace and the audience."""
+    auth: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64}){0,7}$", max_length=519)] = (
+        "kubernetes"
+    )
+    """Where Vault's Kubernetes or JWT method is mounted, below `auth/`."""
+    audience: Annotated[str, Field(pattern=r"^[A-Za-z0-9:/._-]{1,253}$", max_length=253)] = "vault"
+    """For whom the token is: nobody else takes it, the API server neither."""
+    token_seconds: Annotated[int, Field(ge=600, le=86_400)] = 3600
+    """For how long a token holds; the kubelet renews it in time."""
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,253}$", max_length=253)] | None = None
+    """A namespace of Vault's own, where it has any."""
+    ca_config_map: ObjectName | None = None
+    """A ConfigMap with key `ca.crt`: who signed Vault's certificate. By default those the image trusts."""
+
+
+class Log(Strict):
+    """Where the audit log is when it is not a volume of each pod: one log for every pod, in PostgreSQL.
+
+    What is secret comes from a Secret or by a SecretProviderClass, as in `access`.
+    """
+
+    database_secret: ObjectName | None = None
     """Key `uri`: the URL of a PostgreSQL database, as CloudNativePG writes it into `<cluster>-app`."""
-    keys_secret: ObjectName
+    database_provider_class: ObjectName | None = None
+    """The SecretProviderClass that mounts `uri`, instead of a Secret."""
+    keys_secret: ObjectName | None = None
     """Every file that `aboveboard audit key --origin NAME` makes: the same for every pod, the log's name in them."""
+    keys_provider_class: ObjectName | None = None
+    """The SecretProviderClass that mounts those files, instead of a Secret."""
     kek: Annotated[str, Field(pattern=r"^(awskms|vault):[A-Za-z0-9:/_.-]{1,512}$", max_length=520)] | None = None
     """A key service's key that encrypts the keys of people."""
+    vault: Vault | None = None
+    """How pods log in to Vault; it goes with a `kek` of Vault's."""
     tiles: (
         Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^ ]*)?$", max_length=1024)] | None
     ) = None
     """Where the log is published, e.g. `s3://bucket/prefix?region=eu-west-1`. By default in the database."""
     credentials_secret: ObjectName | None = None
     """Key `credentials`: an AWS credentials file for S3 and KMS. Without it the identity of the pod counts."""
+    credentials_provider_class: ObjectName | None = None
+    """The SecretProviderClass that mounts `credentials`, instead of a Secret."""
     destinations: Annotated[tuple[Destination, ...], Field(max_length=8)] = ()
     """The database, the object store and the key service, which pods must reach; or name them with the network."""
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if (self.database_secret is None) == (self.database_provider_class is None):
+            raise ValueError("name either databaseSecret or databaseProviderClass")
+        if (self.keys_secret is None) == (self.keys_provider_class is None):
+            raise ValueError("name either keysSecret or keysProviderClass")
+        if self.credentials_secret is not None and self.credentials_provider_class is not None:
+            raise ValueError("name credentialsSecret or credentialsProviderClass, not both")
+        if (self.kek is not None and self.kek.startswith("vault:")) != (self.vault is not None):
+            raise ValueError("vault goes with a kek of Vault's, and such a kek with vault")
+        return self
 
 
 class Integrations(Strict):

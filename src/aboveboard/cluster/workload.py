@@ -22,7 +22,10 @@ def workload_reference(service: DecisionService) -> dict[str, str]:
 
 def account(service: DecisionService) -> dict[str, Any]:
     """Return the ServiceAccount of the pods. It may do nothing, and its token is not mounted."""
-    return instance(service, "v1", "ServiceAccount", automountServiceAccountToken=False)
+    item = instance(service, "v1", "ServiceAccount", automountServiceAccountToken=False)
+    if annotations := service.spec.access.service_account_annotations:
+        item["metadata"]["annotations"] = {**annotations, **item["metadata"].get("annotations", {})}
+    return item
 
 
 def config_map(service: DecisionService) -> dict[str, Any]:

@@ -116,6 +116,32 @@ WRONG: dict[str, dict[str, Any]] = {
         "integrations": {k: v for k, v in ENOUGH.items() if k != "gateway"},
     },
     "cannot have a volume each": {"rollout": SEPARATE, "integrations": ENOUGH},
+    "either subjectKeySecret or": {
+        "access": {"subjectKeySecret": "s", "subjectKeyProviderClass": "s", "clientsSecret": "c"}
+    },
+    "subjectKeySecret or subjectKeyProviderClass": {"access": {"clientsSecret": "c"}},
+    "clientsSecret or clientsProviderClass": {"access": {"subjectKeyProviderClass": "s"}},
+    "databaseSecret or databaseProviderClass": {"log": {"keysSecret": "k"}},
+    "keysSecret or keysProviderClass": {
+        "log": {"databaseProviderClass": "d", "keysSecret": "k", "keysProviderClass": "k"}
+    },
+    "not both": {
+        "log": {
+            "databaseSecret": "d",
+            "keysSecret": "k",
+            "credentialsSecret": "c",
+            "credentialsProviderClass": "c",
+        }
+    },
+    "log.vault goes with": {"log": {"databaseSecret": "d", "keysSecret": "k", "kek": "vault:transit/audit"}},
+    "such a key with log.vault": {
+        "log": {
+            "databaseSecret": "d",
+            "keysSecret": "k",
+            "kek": "awskms:alias/a",
+            "vault": {"address": "https://vault", "role": "r"},
+        }
+    },
     "a weight of its own": {"rollout": {"steps": [{"weight": 5}, {"weight": 5}]}},
 }
 

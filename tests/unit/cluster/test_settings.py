@@ -13,9 +13,11 @@ from aboveboard.cli.app import root
 from aboveboard.cluster import desired_objects, load_service
 from aboveboard.errors import SpecInvalid
 from aboveboard.serving.telemetry import traces_asked
-from aboveboard.settings import LogSettings
+from aboveboard.settings import LogSettings, VaultIdentity
 from tests.chart_cases import CHART
 from tests.cluster_cases import CASES, document
+
+VAULT = {"address": "https://vault.bank.example", "role": "loans"}
 
 
 def made(case: str) -> tuple[dict[str, str], dict[str, Any]]:
@@ -50,6 +52,72 @@ def test_the_server_finds_its_log_where_the_pod_mounts_it() -> None:
     assert log.kek == "awskms:alias/aboveboard"
     credentials = Path(settings["AWS_SHARED_CREDENTIALS_FILE"])
     assert secret(str(credentials.parent))["secretName"] == "log-credentials"
+
+
+def test_what_a_store_outside_keeps_is_mounted_where_a_secret_would_be() -> None:
+    settings, pod = made("secrets-store")
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    classes = {
+        "subject-key": "loans-subject-key",
+        "clients": "loans-clients",
+        "log-database": "log-database",
+        "log-keys": "log-keys",
+        "log-credentials": "log-credentials",
+    }
+    for name, provider_class in classes.items():
+        assert volumes[name] == {
+            "name": name,
+            "csi": {
+                "driver": "secrets-store.csi.k8s.io",
+                "readOnly": True,
+                "volumeAttributes": {"secretProviderClass": provider_class},
+            },
+        }
+    assert not [volume for volume in volumes.values() if "secret" in volume]
+    # The same files at the same places, none of them by a subPath, which would never be renewed.
+    _, other = made("one-log")
+    mounts = [
+        {m["name"]: m for c in [*each["initContainers"], *each["containers"]] for m in c["volumeMounts"]}
+        for each in (pod, other)
+    ]
+    for name in classes:
+        assert mounts[0][name] == mounts[1][name]
+        assert set(mounts[0][name]) == {"name", "mountPath", "readOnly"}
+    assert "AWS_SHARED_CREDENTIALS_FILE" in settings
+    # The driver's files belong to root and its group, whatever fsGroup says.
+    assert pod["securityContext"]["supplementalGroups"] == [0]
+    assert "supplementalGroups" not in other["securityContext"]
+
+
+def test_a_pod_logs_in_to_vault_with_a_token_made_for_vault() -> None:
+    settings, pod = made("secrets-store")
+    log = LogSettings.from_environment(settings)
+    assert log.kek == "vault:transit/audit"
+    assert log.vault == VaultIdentity(
+        "loans", Path("/etc/aboveboard/vault-token/token"), mount="clusters/eu-west", namespace="lending"
+    )
+    assert settings["VAULT_ADDR"] == "https://vault.vault:8200"
+    assert "VAULT_TOKEN" not in settings
+    [server] = pod["containers"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in server["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    [source] = volumes[mounts[str(log.vault.token.parent)]]["projected"]["sources"]
+    assert source["serviceAccountToken"] == {"audience": "vault", "expirationSeconds": 600, "path": "token"}
+    ca = Path(settings["VAULT_CACERT"])
+    config_map = volumes[mounts[str(ca.parent)]]["configMap"]
+    assert (config_map["name"], config_map["items"]) == ("vault-ca", [{"key": "ca.crt", "path": ca.name}])
+    # Neither the API server's token, nor Vault's for the container that needs it not.
+    assert pod["automountServiceAccountToken"] is False
+    [verifier] = pod["initContainers"]
+    assert "vault-token" not in {mount["name"] for mount in verifier["volumeMounts"]}
+
+
+def test_pods_may_be_somebody_to_a_cloud() -> None:
+    item, context = CASES["secrets-store"]
+    [account] = [o for o in desired_objects(load_service(item), context) if o["kind"] == "ServiceAccount"]
+    role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/loans"}
+    assert account["metadata"]["annotations"] == role
+    assert account["automountServiceAccountToken"] is False
 
 
 def test_a_pods_own_log_has_the_pods_name_and_a_shared_one_the_name_in_its_keys() -> None:
@@ -105,7 +173,50 @@ def test_traces_are_asked_for_in_words_the_server_takes_and_the_network_lets_the
         ({"integrations": {"tracing": {"endpoint": "http://c:4318"}}}, "namespace or its cidr"),
         ({"integrations": {"tracing": {"endpoint": "http://c", "namespace": "o"}}}, "pattern"),
         ({"integrations": {"tracing": {"endpoint": "grpc://c:4317", "namespace": "o"}}}, "pattern"),
-        ({"log": {"databaseSecret": "d"}}, "required"),
+        ({"log": {"databaseSecret": "d"}}, "keysSecret or keysProviderClass"),
+        ({"log": {"keysSecret": "k"}}, "databaseSecret or databaseProviderClass"),
+        ({"log": {"databaseSecret": "d", "databaseProviderClass": "d", "keysSecret": "k"}}, "databaseProviderClass"),
+        (
+            {
+                "log": {
+                    "databaseSecret": "d",
+                    "keysSecret": "k",
+                    "credentialsSecret": "c",
+                    "credentialsProviderClass": "c",
+                }
+            },
+            "not both",
+        ),
+        ({"log": {"databaseSecret": "d", "keysSecret": "k", "kek": "vault:transit/audit"}}, "kek of Vault's"),
+        ({"log": {"databaseSecret": "d", "keysSecret": "k", "vault": VAULT}}, "kek of Vault's"),
+        (
+            {
+                "log": {
+                    "databaseSecret": "d",
+                    "keysSecret": "k",
+                    "kek": "vault:audit",
+                    "vault": {**VAULT, "address": "http://vault:8200"},
+                }
+            },
+            "pattern",
+        ),
+        (
+            {
+                "log": {
+                    "databaseSecret": "d",
+                    "keysSecret": "k",
+                    "kek": "vault:audit",
+                    "vault": {**VAULT, "tokenSeconds": 60},
+                }
+            },
+            "600",
+        ),
+        ({"access": {"subjectKeySecret": "s"}}, "clientsSecret or clientsProviderClass"),
+        ({"access": {"clientsProviderClass": "c"}}, "subjectKeySecret or subjectKeyProviderClass"),
+        (
+            {"access": {"subjectKeySecret": "s", "subjectKeyProviderClass": "s", "clientsSecret": "c"}},
+            "subjectKeySecret or subjectKeyProviderClass",
+        ),
         ({"log": {"databaseSecret": "d", "keysSecret": "k", "kek": "file:/tmp/kek"}}, "pattern"),
         ({"log": {"databaseSecret": "d", "keysSecret": "k", "tiles": "file:/tmp"}}, "pattern"),
         ({"log": {"database": "postgresql://u:secret@h/d", "keysSecret": "k"}}, "database"),
