@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check golden screenshots bench lock proto clean
+.PHONY: help setup demo test check golden screenshots bench image image-test lock proto clean
 
 help:  ## list what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 setup: $(VENV)/.runtime  ## install into .venv, with pinned and hashed dependencies
 
@@ -32,6 +32,17 @@ screenshots: $(VENV)/.dev  ## take the pictures in docs/images (needs chromium)
 
 bench: $(VENV)/.dev  ## measure what the documents claim
 	$(BIN)/python -m bench $(ARGS)
+
+IMAGES := deploy/images
+image:  ## build the image with Buildah, into build/image; ARGS passes options of `buildah build`
+	sh $(IMAGES)/build.sh $(ARGS)
+
+image-test: $(VENV)/.dev  ## build it, again, and without training; run what came out (as root)
+	OUT=build/image sh $(IMAGES)/build.sh $(ARGS)
+	OUT=build/again sh $(IMAGES)/build.sh --no-cache $(ARGS)
+	TRAINING=no OUT=build/without-training sh $(IMAGES)/build.sh $(ARGS)
+	ABOVEBOARD_IMAGE=build/image ABOVEBOARD_IMAGE_AGAIN=build/again $(BIN)/python -m pytest tests/integration/images
+	ABOVEBOARD_IMAGE=build/without-training $(BIN)/python -m pytest tests/integration/images
 
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 IMAGE_EXTRAS = --extra cluster --extra postgres --extra aws --extra vault --extra grpc --extra oidc --extra otel --extra kafka
