@@ -81,6 +81,39 @@ def value_sets() -> dict[str, dict[str, Any]]:
                 "kafka": {"brokers": 1, "storageClass": None, "retentionHours": 24},
             },
         ),
+        "streaming": merged(production, example("one-log"), example("streaming")),
+        "streaming-elsewhere": merged(
+            off,
+            {
+                "streaming": {
+                    "relay": {"enabled": True, "mode": "binary", "topic": "Risk.decisions_eu", "userSecret": "relay"},
+                    "collector": {"enabled": True, "group": "risk.outcomes", "resources": {"cpu": "1", "memory": "512Mi"}},
+                    "brokers": "kafka-1.bank.example:9094,kafka-2.bank.example:9094",
+                    "authoritySecret": "kafka-authority",
+                    "propertiesSecret": "kafka-sasl",
+                    "log": {"databaseSecret": "log-database", "keysSecret": "log-keys"},
+                    "destinations": [
+                        {"name": "brokers", "port": 9094, "cidr": "10.40.0.0/24"},
+                        {"name": "database", "port": 5432, "namespace": "databases", "podLabels": {"app": "log"}},
+                    ],
+                },
+                "monitoring": {"enabled": True},
+                "rbac": {"roles": False},
+            },
+        ),
+        "streaming-trial": merged(
+            off,
+            {
+                "streaming": {
+                    "relay": {"enabled": True},
+                    "brokers": "kafka:9092",
+                    "plainText": True,
+                    "log": {"databaseSecret": "log-database", "keysSecret": "log-keys"},
+                },
+                "networkPolicies": {"enabled": False},
+                "rbac": {"roles": False},
+            },
+        ),
         "monitored": merged(
             plane, {"monitoring": {"enabled": True, "labels": {"team": "risk"}}, "mesh": {"enabled": True}}
         ),

@@ -160,7 +160,7 @@ named: 0.0.0.0/0 is not IPv6, and to Cilium nodes, with the API server on them, 
 {{- end }}
 {{- end -}}
 
-{{- define "aboveboard.registryEgress" -}}
+{{- define "aboveboard.dnsEgress" -}}
 - to:
     - namespaceSelector:
         matchLabels:
@@ -171,6 +171,10 @@ named: 0.0.0.0/0 is not IPv6, and to Cilium nodes, with the API server on them, 
     # The NodeLocal DNSCache, where a node has one.
     - ipBlock: {cidr: 169.254.20.10/32}
   ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+{{- end -}}
+
+{{- define "aboveboard.registryEgress" -}}
+{{ include "aboveboard.dnsEgress" . }}
 - ports: [{protocol: TCP, port: {{ .Values.registry.port }}}]
   {{- include "aboveboard.peers" (list "to" .Values.registry.cidrs) | indent 2 }}
 {{- end -}}

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from aboveboard.cluster.placement import LabelKey, LabelValue, ObjectName, Quantity, Toleration
-from aboveboard.cluster.surroundings import Cidr, Integrations, Log, Port
+from aboveboard.cluster.surroundings import Cidr, Destination, Integrations, Log, Port
 from aboveboard.cluster.types import DecisionServiceSpec, Digest, Label
 from aboveboard.spec.types import Name, Strict, Text
 
@@ -226,6 +226,71 @@ class Kafka(Strict):
     """Events are copies; the log is kept elsewhere, and longer."""
 
 
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,247}[A-Za-z0-9])?$")]
+"""A Kafka topic or consumer group, at most 249 characters."""
+
+
+class Relay(Workload):
+    """`aboveboard events relay`: each decision of the log becomes a CloudEvent in Kafka, in the log's order."""
+
+    enabled: bool = False
+    replicas: Annotated[int, Field(ge=1, le=2)] = 1
+    """A second one takes turns with the first, by a lock in the log's database, so that one at a time sends."""
+    resources: Resources = Resources(cpu="250m", memory="256Mi")
+    user_secret: ObjectName | None = None
+    """Who it is to the brokers: keys `user.crt` and `user.key`, as Strimzi makes them of a KafkaUser. By default that
+    of the chart's own user."""
+    topic: Topic = "aboveboard.decisions"
+    mode: Literal["structured", "binary"] = "structured"
+    """How CloudEvents are laid out."""
+
+
+class Collector(Workload):
+    """`aboveboard events collect`: outcomes come from Kafka into the log; what is none goes to another topic."""
+
+    enabled: bool = False
+    replicas: Annotated[int, Field(ge=1, le=16)] = 1
+    """They share the partitions of the topic: more than there are partitions have nothing to do."""
+    resources: Resources = Resources(cpu="250m", memory="256Mi")
+    user_secret: ObjectName | None = None
+    """As for the relay."""
+    topic: Topic = "aboveboard.outcomes"
+    rejected: Topic = "aboveboard.outcomes.rejected"
+    """Where messages go that are no outcome."""
+    group: Topic = "aboveboard.outcomes"
+    """The consumer group; one for each log."""
+
+    @model_validator(mode="after")
+    def _not_back(self) -> Self:
+        if self.rejected == self.topic:
+            raise ValueError("what is rejected cannot go back to the topic it came from")
+        return self
+
+
+class Streaming(Strict):
+    """Between the audit log and Kafka, in the namespace of the Helm release: see docs/operations/kafka.md."""
+
+    relay: Relay = Relay()
+    collector: Collector = Collector()
+    brokers: (
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}(,[A-Za-z0-9.:\[\]-]+:[0-9]{1,5})*$")] | None
+    ) = None
+    """`host:port`, several with commas between them. By default the chart's own (`kafka.enabled`)."""
+    authority_secret: ObjectName | None = None
+    """Whose certificates the brokers have: key `ca.crt`, as in Strimzi's `<cluster>-cluster-ca-cert`, which is the
+    default with the chart's own brokers."""
+    properties_secret: ObjectName | None = None
+    """Key `client.properties`: further settings in librdkafka's names, such as `sasl.…`; the place for a password."""
+    plain_text: bool = False
+    """For brokers that neither encrypt nor ask who one is, in trials."""
+    log: Log | None = None
+    """The log that is relayed and collected into, where it is another than `log`. Its Secrets are in the namespace of
+    the Helm release."""
+    destinations: Annotated[tuple[Destination, ...], Field(max_length=32)] = ()
+    """What pods may call beside DNS, the chart's own Kafka and PostgreSQL, and the destinations of the log: brokers
+    above all. What is not named is denied."""
+
+
 class SecretReference(Strict):
     """One Secret, filled from an external store."""
 
@@ -250,7 +315,7 @@ class ExternalSecrets(Strict):
 
 
 class Monitoring(Strict):
-    """Metrics and alerts of the control plane itself, by the Prometheus operator."""
+    """Metrics and alerts of what the chart itself runs, by the Prometheus operator."""
 
     enabled: bool = False
     namespace: Label = "monitoring"
@@ -311,6 +376,7 @@ class Values(Strict):
     trial: Trial = Trial()
     postgresql: PostgreSql = PostgreSql()
     kafka: Kafka = Kafka()
+    streaming: Streaming = Streaming()
     external_secrets: ExternalSecrets = ExternalSecrets()
     monitoring: Monitoring = Monitoring()
     grafana: Grafana = Grafana()
