@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 SHORTEST = 13
 """Digits in the shortest card number in use (ISO/IEC 7812 allows fewer; no scheme issues them)."""
 
-_CANDIDATE = re.compile(r"(?<![0-9])[2-6](?:[ -]?[0-9]){12,18}(?![0-9])")
+_CANDIDATE = re.compile(r"(?<![0-9])[2-6](?:[ .-]?[0-9]){12,18}(?![0-9])")
 # The ranges of the large schemes and their lengths, so that one in ten long account numbers is not refused
 # merely because its last digit happens to fit.
 _SCHEMES = re.compile(
@@ -19,6 +20,8 @@ _SCHEMES = re.compile(
     r"|6(?:011|4[4-9]\d|5\d{2})\d{12,15}"  # Discover, RuPay
     r"|62\d{14,17}"  # UnionPay
 )
+_PLAIN = {"Cf": "", "Zs": " ", "Pd": "-", "Sm": "-"}
+"""By category of Unicode: characters without a width, spaces, dashes, and signs, of which minus is one."""
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
@@ -29,11 +32,23 @@ def luhn_holds(digits: str) -> bool:
 
 
 def holds_card_number(text: str) -> bool:
-    """Tell whether `text` contains the number of a payment card, plain or grouped by spaces or hyphens."""
+    """Tell whether `text` contains the number of a payment card, plain or grouped by spaces, hyphens or points."""
     if len(text) < SHORTEST:
         return False
+    if not text.isascii():
+        text = "".join(_as_read(character) for character in unicodedata.normalize("NFKC", text))
     for candidate in _CANDIDATE.findall(text):
-        digits = candidate.replace(" ", "").replace("-", "")
+        digits = candidate.replace(" ", "").replace("-", "").replace(".", "")
         if _SCHEMES.fullmatch(digits) and luhn_holds(digits):
             return True
     return False
+
+
+def _as_read(character: str) -> str:
+    """Return what a person reads: digits of any script as ours, what has no width as nothing."""
+    if character.isascii():
+        return character
+    digit = unicodedata.decimal(character, None)
+    if digit is not None:
+        return str(digit)
+    return _PLAIN.get(unicodedata.category(character), character)

@@ -22,6 +22,10 @@ LATENCY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 """Seconds. 0.1 is the service level most models declare."""
 SCORE_BOUNDS = tuple(step / 20 for step in range(1, 20))
 STAGES = ("read", "decide", "journal", "total")
+MOST_KINDS = 50
+"""Kinds of outcomes with a series of their own."""
+OTHER_KINDS = "(other)"
+"""What no client can call an outcome."""
 _NOTED = 256
 """So many decisions are counted in one go: one by one, counting them took longer than reading them."""
 
@@ -199,8 +203,12 @@ class Metrics(Collector):
         outcomes = CounterMetricFamily(
             "aboveboard_reported_outcomes", "Outcomes reported for decisions, by kind", labels=["kind"]
         )
-        for kind, count in self.outcomes.items():
+        # Clients make the kinds up: those that came first keep a series of their own.
+        counts = list(self.outcomes.items())
+        for kind, count in counts[:MOST_KINDS]:
             outcomes.add_metric([kind], count)
+        if len(counts) > MOST_KINDS:
+            outcomes.add_metric([OTHER_KINDS], sum([count for _, count in counts[MOST_KINDS:]]))
         yield outcomes
         yield CounterMetricFamily(
             "aboveboard_replayed_requests",

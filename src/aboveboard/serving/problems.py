@@ -25,10 +25,12 @@ from aboveboard.errors import (
 )
 from aboveboard.serving import refusals
 from aboveboard.serving.access import NotAuthenticated, TooManyRequests
+from aboveboard.serving.cards import holds_card_number
 from aboveboard.serving.recorder import Unconfirmed
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
+_LONGEST_NAME = 128
 
 _STATUS: dict[type[AboveboardError], HTTPStatus] = {
     refusals.NotHttp: HTTPStatus.BAD_REQUEST,
@@ -152,8 +154,10 @@ def catalogue() -> dict[str, ProblemDocument]:
 
 def _fault(problem: object) -> Fault:
     if isinstance(problem, dict):
-        name = str(problem.get("feature", "")).replace("~", "~0").replace("/", "~1")
-        return Fault(str(problem.get("problem", "")), f"#/features/{quote(name, safe='~')}")
+        told, name = str(problem.get("problem", "")), str(problem.get("feature", ""))
+        if len(name) > _LONGEST_NAME or holds_card_number(name):  # what a client has made up is not repeated
+            return Fault(told, "#/features")
+        return Fault(told, f"#/features/{quote(name.replace('~', '~0').replace('/', '~1'), safe='~')}")
     return Fault(str(problem))
 
 

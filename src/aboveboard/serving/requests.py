@@ -17,10 +17,12 @@ LARGEST_BODY = 1 << 20
 """Bytes. A decision needs about one thousand."""
 
 LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}")
-Locale = Annotated[str, msgspec.Meta(pattern=f"^{LOCALE.pattern}$", max_length=35)]
+_END = r"$(?!\n)"
+"""The end of a text in Python, whose `$` also stands before a last line feed, and in ECMA-262, as OpenAPI has it."""
+Locale = Annotated[str, msgspec.Meta(pattern=f"^{LOCALE.pattern}{_END}", max_length=35)]
 """A BCP 47 language tag."""
-Label = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Key = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]+$", max_length=128)]
+Label = Annotated[str, msgspec.Meta(pattern=rf"^[a-z0-9]([a-z0-9-]{{0,61}}[a-z0-9])?{_END}")]
+Key = Annotated[str, msgspec.Meta(pattern=rf"^[\x21-\x7e]+{_END}", max_length=128)]
 
 
 class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +62,8 @@ def _decode_cohort(kind: type, value: Any) -> Any:
 
 
 _decoder = msgspec.json.Decoder(DecisionRequest, dec_hook=_decode_cohort)
-_UNSAFE_NAME = re.compile(r"`[^`]*[^A-Za-z0-9_.$\[\]|, -][^`]*`|`[^`]{65,}`|[0-9]{6,}")
+_NAMED = re.compile(r"`([^`]*)`|[0-9]{6,}")
+_HARMLESS = re.compile(r"(?!.*[0-9]{6})[A-Za-z0-9_.$\[\]|, -]{0,64}")
 
 
 def parse_decision(body: bytes) -> DecisionRequest:
@@ -105,11 +108,16 @@ def unreadable(error: Exception) -> RequestRefused:
         if "unknown field" in text:
             named = f" {field[1]}" if field and not holds_card_number(field[1]) else ""
             return RequestRefused(f"unknown field{named}", hint="see /openapi.json for the fields of a request")
-        return RequestRefused(_UNSAFE_NAME.sub("`…`", text), hint="see /openapi.json for the fields of a request")
+        return RequestRefused(_without_values(text), hint="see /openapi.json for the fields of a request")
     return NotJson(
-        f"the body is not a JSON document: {_UNSAFE_NAME.sub('…', text)}",
+        f"the body is not a JSON document: {_without_values(text)}",
         hint="send one JSON object; NaN and Infinity are not JSON, send null where a value is missing",
     )
+
+
+def _without_values(text: str) -> str:
+    """Return what msgspec says, with the types and places it names, and nothing else that could be the client's."""
+    return _NAMED.sub(lambda named: named[0] if _HARMLESS.fullmatch(named[1] or "`") else "`…`", text)
 
 
 def _members(request: DecisionRequest) -> int:

@@ -33,8 +33,24 @@ def test_a_wrong_check_digit_is_no_card_number(number: str) -> None:
     assert not holds_card_number(wrong)
 
 
-@pytest.mark.parametrize("text", ["4111-1111-1111-1111", "4111 1111 1111 1111", "3782 822463 10005"])
+@pytest.mark.parametrize(
+    "text", ["4111-1111-1111-1111", "4111 1111 1111 1111", "3782 822463 10005", "4111.1111.1111.1111"]
+)
 def test_recognises_groups(text: str) -> None:
+    assert holds_card_number(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\uff14" + "\uff11" * 15,  # full width
+        "\u0664" + "\u0661" * 15,  # Arabic-Indic
+        "4111\u00a01111\u202f1111\u20071111",  # spaces that do not break
+        "4111\u200b1111\u00ad1111\ufeff1111",  # characters without a width
+        "4111\u20131111\u20101111\u22121111",  # dashes, and a minus
+    ],
+)
+def test_recognises_what_a_person_would(text: str) -> None:
     assert holds_card_number(text)
 
 

@@ -60,3 +60,9 @@ def test_a_problem_is_what_rfc_9457_says() -> None:
 @pytest.mark.parametrize("error", [StorageFailed("/srv/home/x: no space"), NotVerified("key /srv/keys/a")])
 def test_our_own_faults_tell_a_client_no_details(error: AboveboardError) -> None:
     assert "/srv" not in str(msgspec.to_builtins(problem_of(error)))
+
+
+@pytest.mark.parametrize("name", ["4111111111111111", "x" * 1_000])
+def test_a_name_that_nobody_declared_is_not_repeated_whatever_it_is(name: str) -> None:
+    error = RequestRefused("no", problems=[{"feature": name, "problem": "is not a feature of this model"}])
+    assert [fault.pointer for fault in problem_of(error).errors] == ["#/features"]

@@ -120,3 +120,27 @@ def test_a_colon_in_a_value_is_not_a_duplicate_key() -> None:
 def test_names_an_unknown_field() -> None:
     with pytest.raises(RequestRefused, match="unknown field featurs"):
         parse_decision(b'{"subject":"a","features":{},"featurs":{}}')
+
+
+@pytest.mark.parametrize("fields", [{"locale": "de\n"}, {"idempotency_key": "k\n"}, {"jurisdiction": "eu\n"}])
+def test_a_line_does_not_end_within_a_field(fields: dict[str, str]) -> None:
+    with pytest.raises(RequestRefused):
+        parse_decision(body(**fields))
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b'{"subject":1,"features":{}}', "Expected `str`, got `int` at `$.subject`"),
+        (b'{"subject":"","features":{}}', "Expected `str` of length >= 1 at `$.subject`"),
+        (
+            b'{"subject":"a","features":{"x":[1]}}',
+            "Expected `bool | int | float | str | null`, got `array` at `$.features[...]`",
+        ),
+        (b"[]", "Expected `object`, got `array`"),
+    ],
+)
+def test_says_what_was_expected_and_where(sent: bytes, message: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        parse_decision(sent)
+    assert refused.value.message == message
