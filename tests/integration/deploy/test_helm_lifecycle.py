@@ -130,6 +130,21 @@ async def test_nothing_is_taken_away_while_services_cannot_go() -> None:
 
 
 @to_the_end
+async def test_definitions_are_helms_until_somebody_takes_them_by_force() -> None:
+    """Helm applies them once and never again: whoever renews them meets Helm as the owner of every field."""
+    async with helm_cluster(NAMESPACE) as (cluster, _, helmed):
+        await helm(helmed.install, CHART, "aboveboard", PLANE, namespace=NAMESPACE)
+        owners = {key[2]: set(managers) for key, managers in cluster.owned.items() if "definitions" in key[0].plural}
+        assert len(owners) == 3
+        [owner] = set.union(*owners.values())  # named after the program that embeds Helm
+        assert owner != "kubectl"
+    for page in (CHART / "templates" / "NOTES.txt", CHART.parents[1] / "docs" / "operations" / "cluster.md"):
+        assert "kubectl apply --server-side --force-conflicts -f deploy/chart/crds" in page.read_text(
+            encoding="utf-8"
+        )
+
+
+@to_the_end
 async def test_what_is_no_kubernetes_of_today_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.helm_cluster.GIT_VERSION", "v1.31.9-eks-1234")
     async with helm_cluster(NAMESPACE) as (cluster, _, helmed):
