@@ -13,6 +13,7 @@ from starlette.responses import Response
 from aboveboard.errors import NotFound, RequestRefused
 from aboveboard.serving.access import Access, Client, Role
 from aboveboard.serving.http import check_content_type, check_length, too_large
+from aboveboard.serving.presentation import NOT_KEPT
 from aboveboard.serving.requests import LARGEST_BODY
 
 _DECISION_ID = re.compile(r"dec-[0-9a-z]{26}")
@@ -64,5 +65,7 @@ def json_response(
     media_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return a response with `content` as JSON."""
-    return Response(msgspec.json.encode(content), status, headers=dict(headers or {}), media_type=media_type)
+    """Return a response with `content` as JSON, which no cache keeps."""
+    return Response(
+        msgspec.json.encode(content), status, headers={**NOT_KEPT, **(headers or {})}, media_type=media_type
+    )

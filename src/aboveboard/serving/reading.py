@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,11 +11,14 @@ from starlette.responses import Response
 from aboveboard.audit import AuditLog
 from aboveboard.errors import NotFound, NotVerified, RequestRefused
 from aboveboard.serving.access import Access, Role
+from aboveboard.serving.cards import holds_card_number
 from aboveboard.serving.control import TrackControl
 from aboveboard.serving.deployment import Deployment, deploy
 from aboveboard.serving.exchange import client_of, decision_id_of, json_response
 from aboveboard.serving.notice import notice_page, write_notice
+from aboveboard.serving.presentation import NOT_KEPT, PAGE, prefers_html
 from aboveboard.serving.records import Records, decision_of
+from aboveboard.serving.refusals import CardNumber
 from aboveboard.serving.requests import LOCALE
 from aboveboard.serving.review_history import last_word
 
@@ -38,7 +40,7 @@ class Reading:
         client = client_of(request, self._access, Role.READ)
         decision_id = decision_id_of(request)
         event = await run_in_threadpool(self._records.read, decision_id, client.name, purpose_of(request))
-        return Response(msgspec.json.encode(event), media_type="application/json")
+        return json_response(event)
 
     async def notice(self, request: Request) -> Response:
         """Answer what the person concerned is told about an adverse decision, as JSON or as a page to print."""
@@ -52,10 +54,11 @@ class Reading:
         event = decision_of(recorded)
         deployment = await run_in_threadpool(self._deployment, event.release)
         notice = await run_in_threadpool(write_notice, event, deployment, locale, last_word(recorded))
-        if "text/html" in request.headers.get("accept", ""):
+        language = {"content-language": notice.language}
+        if prefers_html(request.headers.get("accept", "")):
             page = await run_in_threadpool(notice_page, notice)
-            return Response(page, media_type="text/html", headers={"content-language": notice.language})
-        return json_response(notice, headers={"content-language": notice.language})
+            return Response(page, media_type="text/html", headers={**PAGE, **language})
+        return json_response(notice, headers=language)
 
     async def receipt(self, request: Request) -> Response:
         """Answer the receipt of a decision: anyone can verify it, with the log's public key, without this server."""
@@ -64,9 +67,9 @@ class Reading:
             self._log.receipt,
             decision_id_of(request),
             actor=client.name,
-            purpose=request.query_params.get("purpose", "receipt for the client")[:200],
+            purpose=_fit(request.query_params.get("purpose", "receipt for the client")[:200]),
         )
-        return Response(receipt.to_json(), media_type="application/json")
+        return Response(receipt.to_json(), media_type="application/json", headers=NOT_KEPT)
 
     def _deployment(self, release: str) -> Deployment:
         """Return the release that decided, in service or not: a person is owed reasons whatever became of it since.
@@ -96,4 +99,11 @@ def purpose_of(request: Request) -> str:
             "a purpose is needed to read what is held about a person",
             hint="add ?purpose=…; it is recorded with the access (GDPR art. 5(1)(b))",
         )
+    return _fit(purpose)
+
+
+def _fit(purpose: str) -> str:
+    """Return a purpose that may be written down. Raises `CardNumber`."""
+    if holds_card_number(purpose):
+        raise CardNumber("the purpose holds a payment card number", hint="name the case, not the card")
     return purpose
