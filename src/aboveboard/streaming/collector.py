@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from aboveboard.audit import AuditLog, events
-from aboveboard.clock import Clock, timestamp
+from aboveboard.audit import AuditLog
+from aboveboard.clock import Clock
 from aboveboard.errors import AboveboardError, NotFound, RequestRefused
+from aboveboard.serving.joining import Asked, Joining, Told
 from aboveboard.serving.outcomes import OutcomeReport, parse_outcome
 from aboveboard.serving.refusals import TooLarge
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.streaming.cloudevent import Message
 from aboveboard.streaming.meters import CollectorMeters
 
-PURPOSE: Final = "joining an outcome"
-"""Why decisions are looked at; logged once for each batch."""
 LARGEST_REJECTED: Final = 900_000
 """Bytes of key and value: clients and brokers take a million by default, headers included."""
 
@@ -54,10 +53,9 @@ class Collector:
         clock: Clock,
         meters: CollectorMeters,
     ) -> None:
-        self._log = log
+        self._joining = Joining(log, clock=clock)
         self._reject = reject
         self._actor = actor
-        self._clock = clock
         self._meters = meters
 
     def take(self, messages: Sequence[Received]) -> None:
@@ -69,54 +67,18 @@ class Collector:
                 reports.append((message, _parsed(message)))
             except AboveboardError as error:
                 rejected.append(Rejected(message, error))
-        recorded = known = 0
-        if reports:
-            with self._log.turn("outcomes"):  # a server that shares the log may hear the same
-                new, known = self._joined(reports, rejected)
-                self._log.append_all(new)
-            recorded = len(new)
+        told = self._joining.round([Asked(report, self._actor) for _, report in reports]) if reports else []
+        new: list[bool] = []
+        for (message, _), result in zip(reports, told, strict=True):
+            if isinstance(result, Told):
+                new.append(result.new)
+            elif isinstance(result, NotFound | RequestRefused):
+                rejected.append(Rejected(message, result))
+            else:
+                raise result
         if rejected:
             self._reject([rejection(one) for one in rejected])
-        self._meters.took(recorded, known, [one.error.code for one in rejected])
-
-    def _joined(
-        self, reports: Sequence[tuple[Received, OutcomeReport]], rejected: list[Rejected]
-    ) -> tuple[list[events.OutcomeRecorded], int]:
-        """Return the outcomes that are new, joined to their decisions, and how many were known already."""
-        self._log.take_in()  # decisions and outcomes that are durable and not in the index yet
-        ids = list(dict.fromkeys(report.decision_id for _, report in reports))
-        histories = self._log.histories(ids, actor=self._actor, purpose=PURPOSE)
-        seen = {
-            (item.event.decision_id, item.event.label, item.event.observed)
-            for told in histories.values()
-            for item in told
-            if isinstance(item.event, events.OutcomeRecorded)
-        }
-        new = []
-        known = 0
-        moment = timestamp(self._clock())
-        for message, report in reports:
-            told = histories.get(report.decision_id)
-            decision = told[0].event if told else None
-            if not isinstance(decision, events.Decision):
-                rejected.append(Rejected(message, NotFound("no decision of that id")))
-                continue
-            outcome = (report.decision_id, report.label, report.observed)
-            if outcome in seen:
-                known += 1
-                continue
-            seen.add(outcome)
-            new.append(
-                events.OutcomeRecorded(
-                    time=moment,
-                    decision_id=report.decision_id,
-                    subject=decision.subject,
-                    label=report.label,
-                    observed=report.observed,
-                    retention=decision.retention,
-                )
-            )
-        return new, known
+        self._meters.took(sum(new), len(new) - sum(new), [one.error.code for one in rejected])
 
 
 def rejection(one: Rejected) -> Message:

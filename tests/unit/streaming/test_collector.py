@@ -89,6 +89,8 @@ def test_what_comes_again_is_recorded_once(scene: Scene) -> None:
         (b" " * (1 << 20) + b"{}", "too-large"),
         (outcome(label="No Label"), "request-refused"),
         (outcome(observed="2026-02-30"), "request-refused"),
+        (outcome(observed="2019-11-20"), "request-refused"),
+        (outcome(observed="2099-11-20"), "request-refused"),
         (outcome(subject="Jane"), "request-refused"),
         (outcome("dec-17"), "request-refused"),
         (outcome("dec-" + "z" * 26), "not-found"),
