@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -12,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from aboveboard.data.roles import Role
-from aboveboard.files import write_atomically
 
 
 class SourceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,11 +95,6 @@ class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     split: SplitRecord
     target: TargetRecord
     created: str
-
-
-def write_lineage(lineage: Lineage, path: Path) -> None:
-    """Write the record as JSON, wholly or not at all. Raises `StorageFailed`."""
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(lineage), indent=2) + b"\n")
 
 
 def content_digest(columns: Mapping[str, pl.Series]) -> str:

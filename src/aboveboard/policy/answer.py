@@ -38,20 +38,7 @@ def read_answer(rule: Rule, pack: str, raw: Any) -> RuleResult:
         return refused(rule, pack, f"rule gave no reason for its answer: {rule.id}")
     if answer.findings and answer.verdict is not worst(finding.verdict for finding in answer.findings):
         return refused(rule, pack, f"rule contradicts its own findings: {rule.id} says {answer.verdict}")
-    return result(
-        rule,
-        pack,
-        answer.verdict,
-        answer.message,
-        measured=answer.measured,
-        low=answer.low,
-        high=answer.high,
-        limit=answer.limit,
-        n=answer.n,
-        attribute=answer.attribute,
-        group=answer.group,
-        findings=answer.findings,
-    )
+    return result(rule, pack, **msgspec.structs.asdict(answer))
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

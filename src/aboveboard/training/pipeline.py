@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -99,8 +100,7 @@ def run_pipeline(
     observe(Progress("data", 1.0, f"{dataset.lineage.rows:,} records; held out {sizes['holdout']:,}"))
 
     model, parameters, candidates = _fit(spec, dataset, trials, observe)
-    files = model.files()
-    digest = model_digest(files)
+    digest = model_digest(model.files())
     observe(Progress("train", 1.0, f"fitted; model {digest[:19]}"))
 
     observe(Progress("evaluate", 0.0, f"judging it on {sizes['holdout']:,} records it has never seen"))
@@ -128,20 +128,8 @@ def run_pipeline(
         versions={"aboveboard": __version__, "python": platform.python_version()}
         | {name: version(name) for name in ("lightgbm", "numpy", "polars", "regopy")},
     )
-    page = render_html(report, verdict=verdict, lineage=dataset.lineage, spec=spec)
-    evidence = {
-        "model.yaml": spec_text,
-        "lineage.json": json_bytes(dataset.lineage),
-        "report.json": json_bytes(report),
-        "report.html": page.encode(),
-        "facts.json": json_bytes(facts),
-        "verdict.json": json_bytes(verdict),
-        "run.json": json_bytes(record),
-        **{f"model/{name}": content for name, content in files.items()},
-    }
-    with whole_directory(home.runs / run_id) as directory:
-        for name, content in evidence.items():
-            write_atomically(directory / name, content)
+    run = Run(record, home.runs / run_id, spec, dataset, model, report, verdict)
+    _keep(run, spec_text, facts)
     log.append(
         GateVerdictReached(
             time=timestamp(clock()),
@@ -155,7 +143,7 @@ def run_pipeline(
             packs={pack.name: pack.digest for pack in verdict.packs},
         )
     )
-    return Run(record, home.runs / run_id, spec, dataset, model, report, verdict)
+    return run
 
 
 def _fit(
@@ -187,6 +175,24 @@ def _fit(
     return model, parameters, candidates
 
 
-def json_bytes(document: object) -> bytes:
+def _keep(run: Run, spec_text: bytes, facts: dict[str, Any]) -> None:
+    """Write what a run found into its directory, which appears whole or not at all."""
+    page = render_html(run.report, verdict=run.verdict, lineage=run.dataset.lineage, spec=run.spec)
+    evidence = {
+        "model.yaml": spec_text,
+        "lineage.json": _json(run.dataset.lineage),
+        "report.json": _json(run.report),
+        "report.html": page.encode(),
+        "facts.json": _json(facts),
+        "verdict.json": _json(run.verdict),
+        "run.json": _json(run.record),
+        **{f"model/{name}": content for name, content in run.model.files().items()},
+    }
+    with whole_directory(run.directory) as directory:
+        for name, content in evidence.items():
+            write_atomically(directory / name, content)
+
+
+def _json(document: object) -> bytes:
     """Return a document as indented JSON with sorted keys, ending in a newline."""
     return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=2) + b"\n"
