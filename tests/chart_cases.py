@@ -68,6 +68,9 @@ def value_sets() -> dict[str, dict[str, Any]]:
         "production": production,
         "production-with-service": merged(production, example("decision-service")),
         "production-with-one-log": merged(production, example("one-log"), {"postgresql": {"enabled": True}}),
+        "production-without-secrets": merged(
+            production, {"externalSecrets": {"enabled": False}}, example("secrets-store")
+        ),
         "service-with-gateway": merged(
             off,
             example("decision-service"),
@@ -81,13 +84,22 @@ def value_sets() -> dict[str, dict[str, Any]]:
                 "kafka": {"brokers": 1, "storageClass": None, "retentionHours": 24},
             },
         ),
-        "streaming": merged(production, example("one-log"), example("streaming")),
+        "streaming": merged(
+            off,
+            example("one-log"),
+            example("streaming"),
+            {"monitoring": {"enabled": True, "labels": {"release": "prometheus"}}, "rbac": {"roles": False}},
+        ),
         "streaming-elsewhere": merged(
             off,
             {
                 "streaming": {
                     "relay": {"enabled": True, "mode": "binary", "topic": "Risk.decisions_eu", "userSecret": "relay"},
-                    "collector": {"enabled": True, "group": "risk.outcomes", "resources": {"cpu": "1", "memory": "512Mi"}},
+                    "collector": {
+                        "enabled": True,
+                        "group": "risk.outcomes",
+                        "resources": {"cpu": "1", "memory": "512Mi"},
+                    },
                     "brokers": "kafka-1.bank.example:9094,kafka-2.bank.example:9094",
                     "authoritySecret": "kafka-authority",
                     "propertiesSecret": "kafka-sasl",
