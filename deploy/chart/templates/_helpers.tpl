@@ -1,17 +1,21 @@
 {{/* Names, labels, images and the security settings every pod has. */}}
 
+{{/* Services are named after it: they begin with a letter and have no dot, which Helm allows in names of releases. */}}
 {{- define "aboveboard.name" -}}
-{{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- $name := .Release.Name | replace "." "-" -}}
+{{- if regexMatch "^[0-9]" $name -}}
+{{- $name = printf "a%s" $name -}}
 {{- end -}}
+{{- if not (contains .Chart.Name $name) -}}
+{{- $name = printf "%s-%s" ($name | trunc 29) .Chart.Name -}}
+{{- end -}}
+{{- $name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* Called with (list $ component): the labels by which a component's pods are chosen; they never change. */}}
 {{- define "aboveboard.selector" -}}
 app.kubernetes.io/name: aboveboard-{{ index . 1 }}
-app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name | quote }}
 {{- end -}}
 
 {{- define "aboveboard.labels" -}}
