@@ -5,13 +5,16 @@ from __future__ import annotations
 import fnmatch
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
@@ -77,6 +80,17 @@ def test_the_image_has_the_versions_that_are_tested() -> None:
 
     image, runtime = versions("image.txt"), versions("runtime.txt")
     assert {name: image[name] for name in runtime} == runtime
+
+
+def test_the_linters_have_nothing_to_say() -> None:
+    place = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    programs = {name: shutil.which(name, path=place) for name in ("hadolint", "shellcheck")}
+    if not any(programs.values()):
+        pytest.skip("neither hadolint nor shellcheck is installed")
+    for name, files in {"hadolint": ["Dockerfile"], "shellcheck": [f.name for f in IMAGES.glob("*.sh")]}.items():
+        if program := programs[name]:
+            finished = subprocess.run([program, *files], cwd=IMAGES, capture_output=True, text=True, check=False)
+            assert (finished.returncode, finished.stdout) == (0, ""), finished.stdout
 
 
 def test_everything_copied_is_there_and_let_through() -> None:
