@@ -314,6 +314,47 @@ class ExternalSecrets(Strict):
     secrets: tuple[SecretReference, ...] = ()
 
 
+FileName = Annotated[str, Field(pattern=r"^[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}$")]
+
+
+class StoredObject(Strict):
+    """One secret of Vault's, that becomes a file."""
+
+    path: Text
+    """As Vault's API has it, e.g. `secret/data/credit/clients` for version 2 of the key-value engine."""
+    key: Text
+    """Which of its keys."""
+    encoding: Literal["utf-8", "base64", "hex"] = "utf-8"
+    """How what is not a text is kept there: a subject key in base64."""
+
+
+class ProviderClass(Strict):
+    """One SecretProviderClass: the files of one volume."""
+
+    name: ObjectName
+    namespace: Label | None = None
+    """By default that of the Helm release. It is that of the pods."""
+    role: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
+    """Vault's role, bound to the service account of the pods."""
+    objects: Annotated[dict[FileName, StoredObject], Field(min_length=1, max_length=32)]
+    """By name of the file, e.g. `clients.json`."""
+
+
+class SecretsStore(Strict):
+    """Secrets that are mounted without becoming Secrets: the Secrets Store CSI driver with Vault's provider."""
+
+    enabled: bool = False
+    address: Annotated[str, Field(pattern=r"^https://[^ ]{1,253}$")] | None = None
+    """Of Vault. By default as its provider was installed."""
+    auth: Text = "kubernetes"
+    """Where Vault's Kubernetes or JWT method is mounted, below `auth/`."""
+    audience: Text | None = "vault"
+    """For whom the pods' tokens are that the provider logs in with."""
+    vault_namespace: Text | None = None
+    """A namespace of Vault's own, where it has any."""
+    classes: tuple[ProviderClass, ...] = ()
+
+
 class Monitoring(Strict):
     """Metrics and alerts of what the chart itself runs, by the Prometheus operator."""
 
@@ -378,6 +419,7 @@ class Values(Strict):
     kafka: Kafka = Kafka()
     streaming: Streaming = Streaming()
     external_secrets: ExternalSecrets = ExternalSecrets()
+    secrets_store: SecretsStore = SecretsStore()
     monitoring: Monitoring = Monitoring()
     grafana: Grafana = Grafana()
     mesh: Mesh = Mesh()
