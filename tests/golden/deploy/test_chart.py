@@ -154,7 +154,12 @@ def test_each_person_writes_their_own_thing_and_reads_the_rest(role: str, writes
 
 def test_a_tenant_has_a_quota_limits_walls_and_keeps_its_evidence() -> None:
     documents = [d for d in render(SETS["production"]) if d["metadata"].get("namespace") == "credit-staging"]
-    assert {d["kind"] for d in documents} == {"ResourceQuota", "LimitRange", "NetworkPolicy", "RoleBinding"}
+    assert {d["kind"] for d in documents} == {
+        "ConfigMap", "ResourceQuota", "LimitRange", "NetworkPolicy", "RoleBinding",
+    }  # fmt: skip
+    [trust] = [d for d in documents if d["kind"] == "ConfigMap"]
+    assert trust["metadata"]["name"] == "aboveboard-trust"
+    assert trust["data"] == {"trust.json": SETS["production"]["trust"]["document"]}
     [wall] = [d for d in documents if d["kind"] == "NetworkPolicy"]
     assert wall["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     for namespace in (d for d in render(SETS["production"]) if d["kind"] == "Namespace"):
