@@ -113,6 +113,8 @@ class Metrics(Collector):
         self.shadow_refusals: dict[tuple[str, str], int] = {}
         self.comparisons: dict[tuple[str, str, str], int] = {}
         self.replayed = 0
+        self.searches = {True: 0, False: 0}
+        """Searches for alternatives, by whether they ended in time."""
         self.ready = False
         self.publication_lag = 0.0
         self._pending = pending
@@ -215,6 +217,14 @@ class Metrics(Collector):
             "Requests answered with an earlier decision by idempotency key",
             self.replayed,
         )
+        searches = CounterMetricFamily(
+            "aboveboard_alternative_searches",
+            "Unfavourable decisions for which alternatives were asked for, by whether they were found in time",
+            labels=["in_time"],
+        )
+        for in_time, count in self.searches.items():
+            searches.add_metric([str(in_time).lower()], count)
+        yield searches
         yield GaugeMetricFamily(
             "aboveboard_journal_pending_records", "Records handed to the journal and not yet durable", self._pending()
         )

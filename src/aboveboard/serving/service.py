@@ -196,6 +196,8 @@ class DecisionService:
                 return
             counts.decided(decision.outcome, decision.score, deployment.attributes, groups)
             counts.looked_like(row)
+            if searched is not None:
+                metrics.searches[searched.told.in_time] += 1
             durable = timer()
             metrics.timed(started, read, decided, durable)
             trace.leave(durable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import httpx
@@ -57,6 +58,12 @@ def test_who_asks_is_told_and_who_does_not_is_not(released: Released, home: Home
         assert "alternatives" not in client.post("/v1/decisions", json={**silent, "recourse": False}).json()
         wrong = client.post("/v1/decisions", json={**silent, "recourse": "yes"})
         assert (wrong.status_code, wrong.json()["code"]) == (422, "request-refused")
+        counted = [
+            line.split()
+            for line in client.get("/metrics").text.splitlines()
+            if line.startswith("aboveboard_alternative_searches_total")
+        ]
+        assert dict(counted)['aboveboard_alternative_searches_total{in_time="true"}'] == "12.0"
         approved = next(c for c in released.clients if c["features"] not in [r["features"] for r in requests])
         told = client.post("/v1/decisions", json={**approved, "recourse": True}).json()
         assert (told["outcome"], "alternatives" in told) == ("approve", False)
@@ -97,3 +104,34 @@ def test_a_batch_gives_each_search_its_time(released: Released, home: Home) -> N
         assert ("alternatives" in answer) == (number % 2 == 0), answer
     found = [answer["alternatives"]["in_time"] for answer in answers[::2]]
     assert sum(found) > len(found) / 2  # on a quiet machine all of them
+
+
+def test_a_server_that_is_told_to_stop_answers_those_it_is_searching_for(released: Released, home: Home) -> None:
+    requests = declined(released)[:60]
+    with running(home, release=released.digests[0]) as server:
+        with server.client() as client:
+            in_time(client, requests[0])
+
+        def ask(request: Document) -> str | None:
+            try:
+                with server.client() as client:
+                    answer = client.post("/v1/decisions", json=request)
+            except (httpx.ConnectError, httpx.ReadError):
+                return None  # it listens no longer: refused, or reset before it was accepted
+            assert answer.status_code == 200
+            assert "alternatives" in answer.json()
+            found: str = answer.json()["decision_id"]
+            return found
+
+        with ThreadPoolExecutor(12) as pool:
+            asked = [pool.submit(ask, request) for request in requests]
+            next(as_completed(asked))  # the others are on their way
+            assert server.stop() == 0
+            answered = [decision_id for one in asked if (decision_id := one.result()) is not None]
+    assert answered
+    with open_log(home) as log:
+        log.take_in()
+        for decision_id in answered:
+            (recorded,) = log.history(decision_id, actor="me", purpose="test")
+            assert isinstance(recorded.event, events.Decision)
+            assert isinstance(recorded.event.alternatives, events.ToldAlternatives)
