@@ -36,6 +36,7 @@ class Crowd(ApiServer):
             await self._store((SERVICES, NAMESPACE, item["metadata"]["name"]), {}, item, 201)
 
     async def _handle(self, request: kmock.Request) -> web.StreamResponse:
+        self._requests[:] = [request]  # kmock searches every request there ever was, for each list and watch
         if request.url.path == "/bench/counts":
             return web.json_response({"ready": len(self.ready), "asked": self.asked})
         resource, method = request.resource, str(request.method.value).upper()

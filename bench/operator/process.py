@@ -55,6 +55,7 @@ async def act(url: str, home: Path, port: int) -> None:
         identity="bench",
         clock=system_clock,
         timer=time.monotonic,
+        deadline_seconds=120,  # the stand-in for the API server has one thread, and no lane for Leases
     )
     options = OperatorOptions(health_host="127.0.0.1", health_port=port)
     operator = Operator(api, controller, election, options, timer=time.monotonic, clock=_clock, book=book)
