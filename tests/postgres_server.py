@@ -41,8 +41,9 @@ class PostgresServer:
         """Make the server's files."""
         self._run("initdb", "-D", f"{self.root}/data", "-A", "trust", "-U", "tester", "--no-instructions")
 
-    def start(self) -> None:
-        options = f"-k {self.root} -c listen_addresses='' -c shared_buffers=32MB"
+    def start(self, *, address: str = "", port: int = 5432) -> None:
+        """Listen on the socket, and with an address by TCP, too."""
+        options = f"-k {self.root} -c listen_addresses='{address}' -p {port} -c shared_buffers=32MB"
         self._run("pg_ctl", "-D", f"{self.root}/data", "-l", f"{self.root}/log", "-w", "-o", options, "start")
 
     def stop(self) -> None:

@@ -20,6 +20,33 @@ from aboveboard.files import storage_errors
 from aboveboard.turnstile import Turnstile
 
 _BUSY_SECONDS = 30
+_SILENT, _AGAIN, _TIMES = 30, 10, 3
+"""Seconds without a word, and how often and how many times the other side is asked before it counts as gone.
+
+A machine that lost its power says nothing. By the defaults of operating systems its locks would be held for two
+hours, and whoever waits for an answer from it would wait for a quarter of one.
+"""
+
+
+def connection_options(schema: str) -> dict[str, Any]:
+    """Return how PostgreSQL is connected to: durable commits, and either side notices within a minute that the
+    other is gone."""
+    settings = {
+        "search_path": schema,
+        "synchronous_commit": "on",
+        "tcp_keepalives_idle": _SILENT,
+        "tcp_keepalives_interval": _AGAIN,
+        "tcp_keepalives_count": _TIMES,
+    }
+    return {
+        "options": " ".join(f"-c{name}={value}" for name, value in settings.items()),
+        "connect_timeout": 10,
+        "keepalives_idle": _SILENT,
+        "keepalives_interval": _AGAIN,
+        "keepalives_count": _TIMES,
+        # Of what was sent and never acknowledged; keepalives do not count then.
+        "tcp_user_timeout": (_SILENT + _AGAIN * _TIMES) * 1000,
+    }
 
 
 class Database:
@@ -74,11 +101,7 @@ class Database:
     def postgresql(cls, url: str, *, migrations: Path, head: str, schema: str) -> Database:
         """Open schema `schema` of the PostgreSQL database at `url`, migrating it to revision `head`."""
         try:
-            engine = create_engine(
-                url,
-                pool_pre_ping=True,
-                connect_args={"options": f"-csearch_path={schema} -csynchronous_commit=on", "connect_timeout": 10},
-            )
+            engine = create_engine(url, pool_pre_ping=True, connect_args=connection_options(schema))
         except (SQLAlchemyError, ImportError) as error:
             raise Misuse(
                 "not the address of a PostgreSQL database",

@@ -32,7 +32,7 @@ from sqlalchemy.pool import NullPool
 from aboveboard.audit.journal import Place, Written
 from aboveboard.audit.segment import GENESIS, Batch, Sealed, decode_batch, encode_batch
 from aboveboard.audit.tables import MIGRATIONS
-from aboveboard.db import Database
+from aboveboard.db import Database, connection_options
 from aboveboard.errors import Conflict, NotVerified, StorageFailed
 
 JOURNAL_HEAD = "journal_0001"
@@ -66,11 +66,7 @@ class PostgresJournals:
 
     def open_writer(self, name: str) -> PostgresJournalWriter:
         """Open journal `name`, or `<name>-2` and so on where another session holds it. Raises `StorageFailed`."""
-        engine = create_engine(
-            self._url,
-            poolclass=NullPool,
-            connect_args={"options": f"-csearch_path={_SCHEMA} -csynchronous_commit=on", "connect_timeout": 10},
-        )
+        engine = create_engine(self._url, poolclass=NullPool, connect_args=connection_options(_SCHEMA))
         for attempt in range(1, _MAX_WRITERS):
             writer = PostgresJournalWriter(engine, name if attempt == 1 else f"{name}-{attempt}")
             if writer.claim():
