@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aboveboard.cli.app import output_of
-from aboveboard.cli.installation import book_of, installation_options, law_of, regions_of, release_source
+from aboveboard.cli.installation import (
+    book_of,
+    installation_options,
+    judging_process,
+    law_of,
+    regions_of,
+    release_source,
+)
 from aboveboard.cli.workspace import Workspace
 from aboveboard.errors import Misuse
 
@@ -90,11 +97,15 @@ def command(
         beside.append(lambda: _keep(trusted))
     elif names:
         ensure_self_signed(certificates, names, clock=workspace.clock)
-    book = book_of(policy_namespace, without=without_cluster_packs)
+    judging = ctx.with_resource(judging_process())
+    book = book_of(policy_namespace, judging, without=without_cluster_packs)
     metrics = AdmissionMetrics()
     regions = load_regions(regions_file) if regions_file is not None else None
     nodes = {**node_regions_of(regions), **regions_of(node_regions)}
-    gatekeeper = Gatekeeper(source.verify, law_of(extra, book), workspace.clock, nodes, regions, metrics.judged)
+    law = law_of(extra, book, judging)
+    gatekeeper = Gatekeeper(
+        source.verify, law, workspace.clock, nodes, regions, metrics.judged, rehearse=judging.rehearse
+    )
     options = WebhookOptions(certificates / "tls.crt", certificates / "tls.key", host=host, port=port)
 
     if book is not None:

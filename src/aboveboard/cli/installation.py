@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ from aboveboard.errors import Misuse
 
 if TYPE_CHECKING:
     from aboveboard.cluster.judgement import Law
+    from aboveboard.cluster.judging import JudgingProcess
     from aboveboard.cluster.packs import PackBook
     from aboveboard.cluster.releases import ReleaseSource
 
@@ -74,17 +76,36 @@ def release_source(workspace: Workspace, repository: str, trust: Path, *, plain_
     return ReleaseSource(workspace.home.releases, trust, fetch=registry.fetch, clock=workspace.clock)
 
 
-def law_of(extra: Sequence[Path], book: PackBook | None) -> Law:
+@contextlib.contextmanager
+def judging_process() -> Iterator[JudgingProcess]:
+    """Have packs judge in a process of its own for as long as this is entered."""
+    import time
+
+    from aboveboard.cluster.judging import JudgingProcess
+
+    judging = JudgingProcess(time.monotonic)
+    judging.start()
+    try:
+        yield judging
+    finally:
+        judging.close()
+
+
+def law_of(extra: Sequence[Path], book: PackBook | None, judging: JudgingProcess) -> Law:
     """Return the law by which this process judges: the built-in packs, those in `extra`, and the cluster's."""
     from aboveboard.cluster.judgement import Law
     from aboveboard.policy import load_packs
 
     return Law(
-        lambda jurisdictions: load_packs(jurisdictions, extra), select=book.select if book is not None else None
+        lambda jurisdictions: load_packs(jurisdictions, extra),
+        select=book.select if book is not None else None,
+        judge=judging.verdict,
     )
 
 
-def book_of(policy_namespace: str, *, without: bool, namespace: str | None = None) -> PackBook | None:
+def book_of(
+    policy_namespace: str, judging: JudgingProcess, *, without: bool, namespace: str | None = None
+) -> PackBook | None:
     """Return an empty book of the cluster's packs; with a `namespace`, of that one and the policy namespace only."""
     import time
 
@@ -93,7 +114,7 @@ def book_of(policy_namespace: str, *, without: bool, namespace: str | None = Non
     if without:
         return None
     scopes = (None,) if namespace is None else tuple(dict.fromkeys([namespace, policy_namespace]))
-    return PackBook(policy_namespace, time.monotonic, scopes)
+    return PackBook(policy_namespace, time.monotonic, scopes, rehearse=judging.rehearse)
 
 
 def regions_of(pairs: Sequence[str]) -> Mapping[str, tuple[str, ...]]:

@@ -10,7 +10,14 @@ import click
 
 from aboveboard.cli import exits
 from aboveboard.cli.app import output_of
-from aboveboard.cli.installation import book_of, installation_options, law_of, regions_of, release_source
+from aboveboard.cli.installation import (
+    book_of,
+    installation_options,
+    judging_process,
+    law_of,
+    regions_of,
+    release_source,
+)
 from aboveboard.cli.workspace import Workspace
 
 
@@ -94,6 +101,8 @@ def command(
         dns_namespace=dns_namespace,
     )
 
+    judging = ctx.with_resource(judging_process())
+
     async def act() -> bool:
         api = Cluster()
         stop = asyncio.Event()
@@ -108,8 +117,10 @@ def command(
             clock=workspace.clock,
             timer=time.monotonic,
         )
-        book = book_of(policy_namespace, without=without_cluster_packs, namespace=namespace)
-        controller = Controller(api, context, verify=source.verify, law=law_of(extra, book), clock=workspace.clock)
+        book = book_of(policy_namespace, judging, without=without_cluster_packs, namespace=namespace)
+        controller = Controller(
+            api, context, verify=source.verify, law=law_of(extra, book, judging), clock=workspace.clock
+        )
         options = OperatorOptions(namespace=namespace, resync=resync, health_port=health_port)
         out.say(f"[green]✓[/] operator {identity}; /livez on port {health_port}  [dim](Ctrl-C stops)[/]")
         try:

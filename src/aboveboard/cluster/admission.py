@@ -20,9 +20,10 @@ from aboveboard.cluster.context import REGION_LABEL
 from aboveboard.cluster.judgement import RESIDENCY, VERIFIED, Finding, Judgement, Law, Verify, Wish, judge
 from aboveboard.cluster.model_run import read_model
 from aboveboard.cluster.naming import RELEASES_ANNOTATION
-from aboveboard.cluster.packs import read_pack
+from aboveboard.cluster.packs import Rehearse, read_pack
 from aboveboard.cluster.types import GROUP, DecisionService, load_service
 from aboveboard.errors import AboveboardError, RequestRefused, SpecInvalid
+from aboveboard.policy.rehearsal import rehearse
 from aboveboard.spec.regions import Regions
 
 POD_LABELS = {"app.kubernetes.io/name": "decision-service"}
@@ -70,6 +71,8 @@ class Gatekeeper:
     """Which data may flow where; without it that is not judged."""
     judged: Callable[[Judgement], None] = lambda judgement: None
     """Told of every judgement, for counting."""
+    rehearse: Rehearse = rehearse
+    """Tries a pack before it is believed."""
 
     def answer(self, body: bytes) -> dict[str, Any]:
         """Return the AdmissionReview that answers one. Raises `RequestRefused` for what is no review at all."""
@@ -93,7 +96,8 @@ class Gatekeeper:
             wish = wish_of(load_service(document), namespace=request.namespace)
             return self._judge_wish(wish)
         if (request.kind.group, request.kind.kind) == (GROUP, "PolicyPack"):
-            return Judgement((Finding("valid", True, f"{read_pack(document).name} compiles, and its tests pass"),))
+            pack = read_pack(document, rehearse=self.rehearse)
+            return Judgement((Finding("valid", True, f"{pack.name} compiles, and its tests pass"),))
         if (request.kind.group, request.kind.kind) == (GROUP, "Model"):
             name = read_model(document, regions=self.regions).spec.metadata.name
             return Judgement((Finding("valid", True, f"{name} says what it must"),))

@@ -29,6 +29,9 @@ Packs = Callable[[Sequence[str]], list[PolicyPack]]
 Select = Callable[[str, Sequence[str]], Selected]
 """Returns the cluster's packs for a namespace and some jurisdictions, or raises (`packs.PackBook.select`)."""
 
+Judge = Callable[[bytes, Sequence[PolicyPack], date], GateVerdict]
+"""Returns the verdict of packs on facts in JSON, or raises one of our errors (`judging.JudgingProcess.verdict`)."""
+
 VERIFIED = "release-verified"
 POLICY = "policy-passes-today"
 MODEL = "release-of-the-model"
@@ -93,13 +96,18 @@ class Law:
 
     The same facts, packs and day give the same verdict again, so that one given is kept: applying the rules takes a
     third of a second, and thousands of services are looked at. A pack that changes on disk is read at the next start.
-    Threads take turns.
+    Threads take turns to judge; a verdict that is there waits for nobody.
     """
 
-    def __init__(self, packs: Packs, *, select: Select | None = None, kept: int = 1024) -> None:
+    def __init__(
+        self, packs: Packs, *, select: Select | None = None, kept: int = 1024, judge: Judge | None = None
+    ) -> None:
+        """Make a law. `judge` applies the rules; by default in this process, where a rule without end has none."""
         self._load = packs
         self._select = select
         self._kept = kept
+        self._judge = judge or _judge_here
+        self._judging = threading.Lock()
         self._packs: dict[tuple[str, ...], list[PolicyPack]] = {}
         self._verdicts: OrderedDict[tuple[str, tuple[str, ...], date], GateVerdict] = OrderedDict()
         self._turn = threading.Lock()
@@ -108,13 +116,15 @@ class Law:
         """Return the verdict on the facts in canonical or any other JSON. Raises our errors, and msgspec's."""
         with self._turn:
             packs = self._packs_of(tuple(sorted(set(jurisdictions))), namespace)
-            key = sha256_digest(facts), tuple(pack.digest for pack in packs), as_of
-            verdict = self._verdicts.get(key)
-            if verdict is None:
-                document = msgspec.json.decode(facts, type=dict[str, object])
-                verdict = self._verdicts[key] = gate(document, packs, as_of)
-                if len(self._verdicts) > self._kept:
-                    self._verdicts.popitem(last=False)
+        key = sha256_digest(facts), tuple(pack.digest for pack in packs), as_of
+        if (known := self._verdicts.get(key)) is not None:
+            return known
+        with self._judging:
+            if (known := self._verdicts.get(key)) is not None:  # somebody asked meanwhile
+                return known
+            verdict = self._verdicts[key] = self._judge(facts, packs, as_of)
+            if len(self._verdicts) > self._kept:
+                self._verdicts.popitem(last=False)
             return verdict
 
     def _packs_of(self, names: tuple[str, ...], namespace: str) -> list[PolicyPack]:
@@ -129,6 +139,10 @@ class Law:
         if twice:
             raise Conflict(f"several policy packs are named {', '.join(sorted(twice))}", hint="rename one of them")
         return packs
+
+
+def _judge_here(facts: bytes, packs: Sequence[PolicyPack], as_of: date) -> GateVerdict:
+    return gate(msgspec.json.decode(facts, type=dict[str, object]), packs, as_of)
 
 
 def judge(wish: Wish, *, verify: Verify, law: Law, as_of: date, regions: Regions | None = None) -> Judgement:

@@ -16,21 +16,24 @@ from typing import Any
 from pydantic import ValidationError
 
 from aboveboard.canonical import canonical_json
+from aboveboard.cluster.judging import Overran
 from aboveboard.cluster.types import PolicyPackSpec
 from aboveboard.errors import AboveboardError, GateRefused, Problem, SpecInvalid, StorageFailed
 from aboveboard.ids import sha256_digest
 from aboveboard.policy import PolicyPack, built_in_packs
 from aboveboard.policy.pack import HOUSE, assemble_pack
-from aboveboard.policy.rehearsal import rehearse
+from aboveboard.policy.rehearsal import PackTest, rehearse
 
 PackKey = tuple[str, str]
 """Namespace and name."""
+Rehearse = Callable[[PolicyPack, Sequence[PackTest]], list[Problem]]
+"""Returns why a pack cannot be relied on, or raises `Overran` (`judging.JudgingProcess.rehearse`)."""
 
 
-def read_pack(document: Mapping[str, Any]) -> PolicyPack:
+def read_pack(document: Mapping[str, Any], *, rehearse: Rehearse = rehearse) -> PolicyPack:
     """Return the pack of a PolicyPack resource, after it compiled and its tests came out as stated.
 
-    Raises `SpecInvalid` with every problem.
+    Raises `SpecInvalid` with every problem, and `Overran` where that did not come to an end.
     """
     name = str(document.get("metadata", {}).get("name", ""))
     where = f"PolicyPack {name}"
@@ -107,6 +110,7 @@ class PackBook:
     """Which namespaces are listed, each by itself; None is all of them at once."""
     lasts: float = 300
     """Seconds for which what was read last is believed; then nothing is judged."""
+    rehearse: Rehearse = rehearse
     _packs: dict[PackKey, HeldPack] = field(default_factory=dict)
     _read: dict[str, PolicyPack | SpecInvalid] = field(default_factory=dict)
     _confirmed: dict[str | None, float] = field(default_factory=dict)
@@ -189,9 +193,12 @@ class PackBook:
             found = self._read.get(digest)
         if found is None:
             try:
-                found = read_pack(document)
+                found = read_pack(document, rehearse=self.rehearse)
             except SpecInvalid as error:
                 found = error
+            except Overran as error:  # tried again with the next list
+                invalid = SpecInvalid(error.message, [Problem("", error.message, error.hint)], hint=error.hint)
+                return HeldPack(_key(document), document, None, invalid)
             except AboveboardError as error:
                 found = SpecInvalid(error.message, [Problem("", error.message, error.hint)], hint=error.hint)
             with self._turn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -52,15 +52,18 @@ class Engine:
         modules = {f"{pack.name}/{name}": text for pack in packs for name, text in pack.modules.items()}
         return CompiledRego([pack.package for pack in packs], {**self._library, **modules}) if packs else None
 
-    def judge(self, facts: Mapping[str, Any], as_of: date) -> GateVerdict:
+    def judge(
+        self, facts: Mapping[str, Any], as_of: date, *, before: Callable[[str], None] = lambda pack: None
+    ) -> GateVerdict:
         """Return the verdict on `facts` under the law of the day `as_of`.
 
-        Raises `RequestRefused` for facts that are not JSON.
+        `before` is told the name of each pack before it is asked: one may never answer. Raises `RequestRefused` for
+        facts that are not JSON.
         """
         canonical = canonical_json(dict(facts))
         purpose = _purpose(facts)
         results = [self._whole(facts), self._covered(facts)]
-        for pack, answers in zip(self._packs, self._all_answers(facts), strict=True):
+        for pack, answers in zip(self._packs, self._all_answers(facts, before), strict=True):
             results.extend(_judge_pack(pack, answers, purpose, as_of))
         return GateVerdict(
             verdict=_verdict(results),
@@ -71,18 +74,21 @@ class Engine:
             results=tuple(results),
         )
 
-    def _all_answers(self, facts: Mapping[str, Any]) -> list[dict[str, Any] | RegoFailed]:
+    def _all_answers(
+        self, facts: Mapping[str, Any], before: Callable[[str], None]
+    ) -> list[dict[str, Any] | RegoFailed]:
         """Return, for each pack, what its rules answered or why they did not."""
         try:
             if self._rego is not None:
                 self._rego.consider(dict(facts))
         except RegoFailed as error:
             return [error for _ in self._packs]
-        return [self._broken.get(pack.name) or self._answers(pack) for pack in self._packs]
+        return [self._broken.get(pack.name) or self._answers(pack, before) for pack in self._packs]
 
-    def _answers(self, pack: PolicyPack) -> dict[str, Any] | RegoFailed:
+    def _answers(self, pack: PolicyPack, before: Callable[[str], None]) -> dict[str, Any] | RegoFailed:
         if self._rego is None:
             return RegoFailed("was not compiled")
+        before(pack.name)
         try:
             return self._rego.answers(pack.package)
         except RegoFailed as error:

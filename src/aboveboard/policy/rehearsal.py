@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Annotated, Any
 
@@ -30,20 +30,25 @@ class PackTest(BaseModel):
     """The verdict by rule."""
 
 
-def rehearse(pack: PolicyPack, tests: Sequence[PackTest]) -> list[Problem]:
-    """Return why a pack cannot be relied on: it does not compile, or a test comes out otherwise than it says."""
+def rehearse(
+    pack: PolicyPack, tests: Sequence[PackTest], *, before: Callable[[], None] = lambda: None
+) -> list[Problem]:
+    """Return why a pack cannot be relied on: it does not compile, or a test comes out otherwise than it says.
+
+    `before` is called before each test: one may never end.
+    """
     try:
         CompiledRego([pack.package], {LIBRARY.name: LIBRARY.read_text(encoding="utf-8"), **pack.modules})
     except RegoFailed as error:
         return [Problem("modules", str(error), "see docs/how-to/write-a-policy-pack.md", pack.name)]
     engine = Engine([pack])
-    return [problem for test in tests for problem in _play(pack, engine, test)]
+    return [problem for test in tests for problem in _play(pack, engine, test, before)]
 
 
-def _play(pack: PolicyPack, engine: Engine, test: PackTest) -> list[Problem]:
+def _play(pack: PolicyPack, engine: Engine, test: PackTest, before: Callable[[], None]) -> list[Problem]:
     path = f"tests: {test.name}"
     try:
-        verdict = engine.judge(test.facts, test.as_of)
+        verdict = engine.judge(test.facts, test.as_of, before=lambda _: before())
     except AboveboardError as error:
         return [Problem(path, error.message, error.hint, pack.name)]
     said = {result.rule: result for result in verdict.results if result.pack == pack.name}
