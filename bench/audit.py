@@ -21,7 +21,7 @@ import msgspec
 
 from aboveboard.audit import AuditLog, events, verifier
 from aboveboard.audit.committer import Settled
-from aboveboard.audit.journal import FileJournalWriter
+from aboveboard.audit.journal_files import FileJournalWriter
 from aboveboard.clock import system_clock, timestamp
 
 _REPEATS = 5

@@ -1,7 +1,7 @@
 """The audit log: durable before answered, provable to anyone, and able to forget a person.
 
 What lives here: the log as its users see it (`log`), put together (`opening`, `location`) and written to (`writing`,
-`recorder`); events (`events`), the journal that makes them durable (`journal`, `segment`, `committer`), the vault of
+`recorder`); events (`events`), the journal that makes them durable (`journal` and its homes, `segment`, `committer`), the vault of
 personal keys (`vault`, `key_cache`, `kek`, `sealing`), the Merkle tree and its C2SP form (`merkle`, `tiles`, `note`,
 `edge`, `sequencer`, `storage`), those who vouch for it (`witness`, `witnesses`, `cosigning`, `anchoring`), proofs
 and an independent verifier in one file (`proof`, `verifier`), search and reading (`index`, `reading`), the queue of

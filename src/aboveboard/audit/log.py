@@ -14,7 +14,7 @@ from aboveboard.audit.erasure import Eraser, Erasure
 from aboveboard.audit.events import Decision, Event, KeyRotated
 from aboveboard.audit.fsck import FsckReport, check
 from aboveboard.audit.index import Entry, Index, Query
-from aboveboard.audit.journal import Disk
+from aboveboard.audit.journal_files import Disk
 from aboveboard.audit.kek import KeyEncryptionKey, LocalKey
 from aboveboard.audit.keyfiles import signing_key
 from aboveboard.audit.note import COSIGNATURE_MLDSA44, ED25519, SigningKey, check_name

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from aboveboard.audit.journal import (
-    SEGMENT_BYTES,
-    Disk,
-    FileJournalReader,
-    FileJournalWriter,
-    JournalReader,
-    JournalWriter,
-)
+from aboveboard.audit.journal import JournalReader, JournalWriter
+from aboveboard.audit.journal_files import SEGMENT_BYTES, Disk, FileJournalReader, FileJournalWriter
 from aboveboard.audit.kek import KeyEncryptionKey
 from aboveboard.audit.tables import LOG_HEAD, MIGRATIONS
 from aboveboard.audit.vault import Vault

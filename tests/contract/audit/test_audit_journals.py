@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from aboveboard.audit import AuditLog, Erased, Options, events, verifier
-from aboveboard.audit.journal import FileJournalReader, FileJournalWriter, JournalReader, JournalWriter, Place
+from aboveboard.audit.journal import JournalReader, JournalWriter, Place
+from aboveboard.audit.journal_files import FileJournalReader, FileJournalWriter
 from aboveboard.audit.journal_postgres import PostgresJournals
 from aboveboard.audit.segment import GENESIS, Sealed
 from aboveboard.errors import Misuse, NotVerified, StorageFailed

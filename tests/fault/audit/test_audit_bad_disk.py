@@ -14,7 +14,7 @@ import pytest
 
 from aboveboard.audit import AuditLog, Options
 from aboveboard.audit.committer import Settled
-from aboveboard.audit.journal import Disk, FileJournalReader, FileJournalWriter
+from aboveboard.audit.journal_files import Disk, FileJournalReader, FileJournalWriter
 from aboveboard.audit.segment import Sealed
 from aboveboard.errors import AboveboardError, NotVerified, Overloaded, StorageFailed
 from tests.audit_cases import decision, open_log

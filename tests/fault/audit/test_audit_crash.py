@@ -20,7 +20,7 @@ import pytest
 
 from aboveboard.audit import Options, events
 from aboveboard.audit.committer import Settled
-from aboveboard.audit.journal import FileJournalReader
+from aboveboard.audit.journal_files import FileJournalReader
 from aboveboard.errors import AboveboardError
 from tests.audit_cases import approval, decision, open_log
 
