@@ -143,9 +143,9 @@ class S3Storage:
             return "", function(Bucket=self._bucket, **arguments)
         except ClientError as error:
             return str(error.response.get("Error", {}).get("Code", "unknown")), None
-        except BotoCoreError as error:
+        except (BotoCoreError, OSError) as error:  # OSError: the file that AWS_WEB_IDENTITY_TOKEN_FILE names
             raise StorageFailed(
-                f"S3 cannot be reached: {type(error).__name__}", hint="check network and region"
+                f"S3 cannot be reached: {type(error).__name__}", hint="check network, region and the pod's identity"
             ) from error
 
     def _expect(self, code: str, path: str) -> None:
