@@ -1,13 +1,13 @@
 """The audit log: durable before answered, provable to anyone, and able to forget a person.
 
 What lives here: the log as its users see it (`log`), put together (`opening`, `location`) and written to (`writing`,
-`recorder`); events (`events`), the journal that makes them durable (`journal` and its homes, `segment`, `committer`), the vault of
-personal keys (`vault`, `key_cache`, `kek`, `sealing`), the Merkle tree and its C2SP form (`merkle`, `tiles`, `note`,
-`edge`, `sequencer`, `storage`), those who vouch for it (`witness`, `witnesses`, `cosigning`, `anchoring`), proofs
-and an independent verifier in one file (`proof`, `verifier`), search and reading (`index`, `reading`), the queue of
-decisions that wait for a person (`review`, `review_queue`), erasure and retention (`erasure`, `retention`), and the
-check of it all (`fsck`). What does not: deciding anything, HTTP for decisions, the command line. Everybody from
-`release` upwards may import it; it imports `spec` and what is below.
+`recorder`); events (`events`), the journal that makes them durable (`journal` and its homes, `segment`,
+`committer`), the vault of personal keys (`vault`, `key_cache`, `kek`, `sealing`), the Merkle tree and its C2SP form
+(`merkle`, `tiles`, `note`, `edge`, `sequencer`, `storage`), those who vouch for it (`witness`, `witnesses`,
+`cosigning`, `anchoring`), proofs and an independent verifier in one file (`proof`, `verifier`), search and reading
+(`index`, `reading`), the queue of decisions that wait for a person (`review`, `review_queue`), erasure and retention
+(`erasure`, `retention`), and the check of it all (`fsck`). What does not: deciding anything, HTTP for decisions, the
+command line. Everybody from `release` upwards may import it; it imports `spec` and what is below.
 
     with AuditLog.open(home.audit, keys=home.keys, origin="bank.example/audit") as log:
         log.append(events.ReleaseApproved(time=…, actor=…, release=…, role="validator"))

@@ -11,13 +11,14 @@ import click
 import msgspec
 from rich.markup import escape
 
-from aboveboard.cli import exits
 from aboveboard.cli.app import json_always, json_option, output_of
 from aboveboard.cli.public_keys import keys_in
+from aboveboard.cli.upkeep import fsck, restore_order, rotate_key
+from aboveboard.cli.vouching import anchor, witnesses
 from aboveboard.cli.workspace import Workspace
 from aboveboard.clock import timestamp
-from aboveboard.errors import Misuse, NotFound, NotVerified, RequestRefused
-from aboveboard.files import storage_errors, write_atomically
+from aboveboard.errors import NotFound, NotVerified
+from aboveboard.files import write_atomically
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"])
 
@@ -215,150 +216,10 @@ def find(
     out.document({"entries": msgspec.to_builtins(entries)})
 
 
-@command.command()
-@json_option
-@click.pass_context
-def fsck(ctx: click.Context, as_json: bool) -> int:
-    """Recompute everything from journals and vault, and report exactly what does not hold."""
-    out = output_of(as_json)
-    with Workspace.of(ctx).log() as log:
-        report = log.fsck()
-    for finding in report.findings:
-        out.say(f"[red]•[/] {finding.severity} {escape(f'{finding.code}: {finding.message} ({finding.where})')}")
-    out.say("[green]✓[/] the log is sound" if report.clean else f"[red]✗[/] {len(report.findings)} findings")
-    out.document(msgspec.to_builtins(report))
-    return exits.PASS if report.clean else exits.FAIL
-
-
-@command.command()
-@click.argument("given", metavar="[URL=VKEY]...", nargs=-1)
-@click.option("--quorum", type=click.IntRange(min=0), help="How many must cosign. Default: all of them.")
-@json_option
-@click.pass_context
-def witnesses(ctx: click.Context, given: tuple[str, ...], quorum: int | None, as_json: bool) -> None:
-    """Set the witnesses whose cosignatures this log needs, or show them.
-
-    VKEY is a witness's public key, or a file that holds its keys. From the next checkpoint on, none is published
-    without the quorum, whichever process publishes; a server that runs takes this in when it is started again.
-    """
-    from aboveboard.audit.witnesses import Asked, Witnesses, read_witnesses, write_witnesses
-
-    out = output_of(as_json)
-    workspace = Workspace.of(ctx)
-    directory = workspace.where.witnesses or workspace.home.audit
-    if given:
-        keys: dict[str, list[str]] = {}
-        for text in given:
-            url, equals, vkey = text.partition("=")
-            if not equals:
-                raise Misuse(f"{text!r} names no key", hint="write https://witness.example=KEY")
-            keys.setdefault(url, []).extend(str(key) for key in keys_in(vkey))
-        chosen = Witnesses(len(keys) if quorum is None else quorum, [Asked(url, of) for url, of in keys.items()])
-        write_witnesses(directory, chosen)
-    elif quorum is not None:
-        raise Misuse(
-            "a quorum needs witnesses", hint="name all of them: aboveboard audit witnesses URL=VKEY --quorum 1"
-        )
-    found = read_witnesses(directory)
-    if found is None:
-        out.say("this log has no witnesses")
-    else:
-        out.say(f"a checkpoint needs {found.quorum} of {len(found.witnesses)} witnesses")
-        out.table(
-            ("witness", "name"), ((escape(w.url), escape(w.keys[0].partition("+")[0])) for w in found.witnesses)
-        )
-    out.document(msgspec.to_builtins(found))
-
-
-@command.command()
-@click.argument("checkpoint_path", metavar="CHECKPOINT", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--key", "vkey", required=True, help="The other log's public key, or a file that holds it.")
-@click.option(
-    "--proof",
-    "proof_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Shows that it extends the checkpoint anchored before: the other region's `audit consistency OLD NEW`.",
-)
-@json_option
-@click.pass_context
-def anchor(ctx: click.Context, checkpoint_path: Path, vkey: str, proof_path: Path | None, as_json: bool) -> None:
-    """Make another region's checkpoint an entry of this log.
-
-    CHECKPOINT is a file with the signed note, as in the other log's tiles. Two histories of one log cannot both be
-    anchored: the second one is refused, and whoever offers it has signed the evidence against themselves.
-    """
-    from aboveboard.audit.anchoring import anchor as record
-    from aboveboard.audit.proof import ConsistencyProof
-
-    out = output_of(as_json)
-    workspace = Workspace.of(ctx)
-    keys = [str(parsed) for parsed in keys_in(vkey)]
-    note = _content(checkpoint_path).decode(errors="replace")
-    proof = None
-    if proof_path is not None:
-        try:
-            proof = msgspec.json.decode(_content(proof_path), type=ConsistencyProof)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise RequestRefused(f"{proof_path}: no consistency proof: {error}") from error
-    with workspace.log() as log:
-        done = record(log, note, keys, actor=workspace.actor, clock=workspace.clock, proof=proof)
-    out.say("[green]✓[/] anchored" if done else "this checkpoint is anchored already")
-    out.document({"anchored": done is not None, "acknowledgement": None if done is None else done.as_dict()})
-
-
-@command.command(name="rotate-key")
-@click.option(
-    "--kek",
-    metavar="KEY",
-    help="Move to another key-encryption key: file:PATH, awskms:KEY or vault:[MOUNT/]KEY.",
-)
-@json_option
-@click.pass_context
-def rotate_key(ctx: click.Context, kek: str | None, as_json: bool) -> None:
-    """Wrap the keys of all persons under a fresh vault key, and delete the old one.
-
-    Copies of the vault made before are then of no use without the old wrapped key in them. It is logged. Signing
-    keys do not change. With --kek the vault key is wrapped by that key-encryption key from now on: every other
-    process refuses to seal until it is started again with ABOVEBOARD_LOG_KEK set to it.
-    """
-    from aboveboard.audit.location import key_encryption_key
-
-    out = output_of(as_json)
-    workspace = Workspace.of(ctx)
-    new = key_encryption_key(kek, vault=workspace.where.vault) if kek is not None else None
-    with workspace.log() as log:
-        count = log.rotate_vault_key(actor=workspace.actor, kek=new)
-    out.say(f"[green]✓[/] {count} keys are wrapped anew; now let the old copies of the vault go")
-    if kek is not None:
-        out.next(f"export ABOVEBOARD_LOG_KEK={kek}", "here and for every process; then destroy the old key")
-    out.document({"rewrapped": count, "kek": None if new is None else new.reference})
-
-
-@command.command(name="restore-order")
-@json_option
-@click.pass_context
-def restore_order(ctx: click.Context, as_json: bool) -> None:
-    """Find the order of the log again from what was published, after log.sqlite was lost.
-
-    Move what is left of log.sqlite away first. Tiles and journals must lead to the signed root.
-    """
-    out = output_of(as_json)
-    with Workspace.of(ctx).log() as log:
-        size = log.restore_order()
-        head = log.publish()
-    out.say(f"[green]✓[/] {size} entries are in order again; the tree has {head.size}")
-    out.next("aboveboard audit fsck", "recomputes everything")
-    out.document({"restored": size, "size": head.size})
-
-
-def _content(path: Path) -> bytes:
-    """Return what is in a file the user named. Raises `NotFound`."""
-    with storage_errors(path):
-        if not path.is_file():
-            raise NotFound(f"{path}: no such file")
-        return path.read_bytes()
-
-
 def _moment(given: datetime | None) -> str | None:
     """Return a moment as the log writes it; one without a time zone is meant in UTC."""
     return None if given is None else timestamp(given if given.tzinfo else given.replace(tzinfo=UTC))
+
+
+for further in (fsck, witnesses, anchor, rotate_key, restore_order):
+    command.add_command(further)
