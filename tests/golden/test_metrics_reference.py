@@ -50,13 +50,14 @@ def control_plane() -> list[Metric]:
 
 CONTROL_LABELS = {
     "aboveboard_operator_reconciliations": ("result",),
+    "aboveboard_operator_policy_packs": ("state",),
     "aboveboard_admission_requests": ("verdict", "rule"),
 }
 
 
 def known_series() -> set[str]:
     """Every name that may be asked of Prometheus: what servers write out, and what rules record."""
-    written = {name for family in families() for name in series_of(family)}
+    written = {name for family in [*families(), *control_plane()] for name in series_of(family)}
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     return written | recorded | set(PROCESS)
 

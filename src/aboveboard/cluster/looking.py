@@ -51,6 +51,10 @@ class Looking:
         self._due.pop(uid, None)
         self._first.discard(uid)
 
+    def waiting(self) -> int:
+        """Return how many services are due and wait for their turn."""
+        return self._ready.qsize()
+
     async def run(self) -> None:
         """Look for ever."""
         async with asyncio.TaskGroup() as group:

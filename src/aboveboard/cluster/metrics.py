@@ -36,13 +36,35 @@ class OperatorMetrics:
         self.acting = Gauge(
             "aboveboard_operator_acting", "Whether this one holds the Lease and acts.", registry=self.registry
         )
+        self.queue = Gauge(
+            "aboveboard_operator_queue_services",
+            "Services that are due and wait for their turn to be looked at.",
+            registry=self.registry,
+        )
+        self.behind = Gauge(
+            "aboveboard_operator_watch_behind_seconds",
+            "For how long the watch has owed an event; 0 where it owes none.",
+            registry=self.registry,
+        )
+        self.packs = Gauge(
+            "aboveboard_operator_policy_packs",
+            "Policy packs of the cluster, by whether they can be judged by: valid, or invalid.",
+            ["state"],
+            registry=self.registry,
+        )
         for result in ("settled", "waiting", "failed"):
             self.reconciliations.labels(result)
+        self.packs_known(valid=0, invalid=0)
 
     def looked(self, result: str, seconds: float) -> None:
         """Count one look at a service."""
         self.reconciliations.labels(result).inc()
         self.duration.observe(seconds)
+
+    def packs_known(self, *, valid: int, invalid: int) -> None:
+        """Note how the policy packs stand."""
+        self.packs.labels("valid").set(valid)
+        self.packs.labels("invalid").set(invalid)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -348,6 +348,16 @@ class Operator:
             namespace = self._options.namespace
             self.seen.listed([s for s in services if namespace in (None, s["metadata"]["namespace"])])
 
+    def counted(self) -> bytes:
+        """Return what this operator counts, and how it stands now, in Prometheus' text format."""
+        self.metrics.services.set(len(self._known))
+        self.metrics.queue.set(self._looking.waiting())
+        self.metrics.behind.set(self.seen.silent_for())
+        packs = self._book.all() if self._book is not None else []
+        valid = sum(held.error is None for held in packs)
+        self.metrics.packs_known(valid=valid, invalid=len(packs) - valid)
+        return self.metrics.text()
+
     @contextlib.asynccontextmanager
     async def _health(self) -> Any:
         """Answer the kubelet: alive while the watch owes us nothing, ready always (a candidate is ready, too)."""
@@ -363,8 +373,7 @@ class Operator:
             return web.json_response(document, status=200 if silent <= self._options.silence else 503)
 
         async def counts(_: web.Request) -> web.Response:
-            self.metrics.services.set(len(self._known))
-            return web.Response(body=self.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+            return web.Response(body=self.counted(), headers={"Content-Type": CONTENT_TYPE})
 
         application = web.Application()
         application.add_routes([web.get("/livez", alive), web.get("/readyz", alive), web.get("/metrics", counts)])

@@ -1,4 +1,4 @@
-"""What the dashboards show: decisions, fairness and drift, servers and journal; the queries are those of the alerts.
+"""What the dashboards show: decisions, fairness, servers, the control plane; the queries are those of the alerts.
 
 Every query is chosen by the variables at the top; `All` matches series without the label, too, so that a Prometheus
 outside Kubernetes shows the same.
@@ -265,7 +265,125 @@ SERVERS: Final = Dashboard(
     _CHOICES,
 )
 
-DASHBOARDS: Final = (DECISIONS, FAIRNESS, SERVERS)
+_HERE: Final = 'namespace=~"$namespace"'
+"""What the queries of the control plane are about: where it is installed."""
+_LOOKS: Final = f"rate(aboveboard_operator_reconciliations_total{{{_HERE}}}[{RATE}])"
+_ANSWERS: Final = "aboveboard_admission_requests_total"
+
+
+def _took(histogram: str) -> tuple[Query, ...]:
+    return tuple(
+        Query(f"histogram_quantile({quantile}, sum by (le) (rate({histogram}_bucket{{{_HERE}}}[{RATE}])))", name)
+        for quantile, name in ((0.5, "median"), (0.95, "95 %"), (0.99, "99 %"))
+    )
+
+
+CONTROL_PLANE: Final = Dashboard(
+    "control-plane",
+    "Control plane",
+    "Whether services become what they say, what is let in, and what is about to end.",
+    (
+        Panel(
+            "Operators that act",
+            "One holds the Lease. None: changes wait, and what runs goes on.",
+            (Query(f"sum(aboveboard_operator_acting{{{_HERE}}})", "acting"),),
+            kind="stat",
+            width=6,
+            limits=((None, "red"), (1, "green"), (2, "red")),
+        ),
+        Panel(
+            "Services looked after",
+            "DecisionServices that the acting operator knows.",
+            (Query(f"max(aboveboard_operator_services{{{_HERE}}})", "services"),),
+            kind="stat",
+            width=6,
+        ),
+        Panel(
+            "Policy packs that are not valid",
+            "Each refuses whatever it selects. `kubectl get policypacks -A` says which, and why.",
+            (Query(f'max(aboveboard_operator_policy_packs{{{_HERE},state="invalid"}})', "invalid"),),
+            kind="stat",
+            width=6,
+            limits=((None, "green"), (1, "red")),
+        ),
+        Panel(
+            "Certificate of the webhook ends in",
+            "It is renewed in its last thirty days. When it has ended everything is refused.",
+            (
+                Query(
+                    f"min(aboveboard_admission_certificate_expiry_timestamp_seconds{{{_HERE}}}) - time()", "ends in"
+                ),
+            ),
+            "s",
+            kind="stat",
+            width=6,
+            limits=((None, "red"), (7 * 86_400, "orange"), (14 * 86_400, "green")),
+        ),
+        Panel(
+            "Looks at services by result",
+            "Settled, waiting for pods or for somebody to mend it, or failed and tried again.",
+            (Query(f"sum by (result) ({_LOOKS})", "{{result}}"),),
+            "ops",
+        ),
+        Panel(
+            "Looks that fail",
+            "The share that is tried again: mostly an API server that does not take something.",
+            (
+                Query(
+                    f'sum(rate(aboveboard_operator_reconciliations_total{{{_HERE},result="failed"}}[{RATE}])) '
+                    f"/ sum({_LOOKS})",
+                    "failed",
+                ),
+            ),
+            "percentunit",
+            largest=1,
+        ),
+        Panel(
+            "Services that wait for their turn",
+            "Due, and not yet looked at. It rises when a policy pack changes or the operator starts, and falls.",
+            (Query(f"max(aboveboard_operator_queue_services{{{_HERE}}})", "waiting"),),
+        ),
+        Panel(
+            "Time of a look",
+            "One service judged, compared and brought to what it says.",
+            _took("aboveboard_operator_reconciliation_duration_seconds"),
+            "s",
+        ),
+        Panel(
+            "The watch is behind",
+            "For how long the API server has owed an event. After five minutes the operator is started anew.",
+            (Query(f"max(aboveboard_operator_watch_behind_seconds{{{_HERE}}})", "behind"),),
+            "s",
+            limits=((None, "green"), (300, "red")),
+        ),
+        Panel(
+            "Policy packs",
+            "Of the cluster, by whether they can be judged by.",
+            (Query(f"max by (state) (aboveboard_operator_policy_packs{{{_HERE}}})", "{{state}}"),),
+        ),
+        Panel(
+            "Reviews by verdict",
+            "What the API server asked. Broken ones got no answer, and were refused.",
+            (Query(f"sum by (verdict) (rate({_ANSWERS}{{{_HERE}}}[{RATE}]))", "{{verdict}}"),),
+            "reqps",
+        ),
+        Panel(
+            "Refusals by rule",
+            "The first rule that did not hold, over an hour.",
+            (Query(f'sum by (rule) (increase({_ANSWERS}{{{_HERE},verdict="refused"}}[1h]))', "{{rule}}"),),
+        ),
+        Panel(
+            "Time of an answer",
+            "The API server waits ten seconds, and then refuses.",
+            _took("aboveboard_admission_duration_seconds"),
+            "s",
+            limits=((None, "green"), (8, "red")),
+        ),
+    ),
+    (_CHOICES[0], of_label("namespace", "namespace", "aboveboard_operator_acting")),
+)
+
+DASHBOARDS: Final = (DECISIONS, FAIRNESS, SERVERS, CONTROL_PLANE)
 
 
 def dashboard_files() -> dict[str, str]:

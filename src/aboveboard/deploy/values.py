@@ -413,7 +413,8 @@ class Values(Strict):
     integrations: Integrations = Integrations()
     """What this cluster has, for every decision service that names none of its own."""
     log: Log | None = None
-    """Where the audit log is, for every decision service that says nothing of it; one with `log: null` keeps its own."""
+    """Where the audit log is, for every decision service that says nothing of it; one with `log: null` keeps its
+    own."""
     trial: Trial = Trial()
     postgresql: PostgreSql = PostgreSql()
     kafka: Kafka = Kafka()

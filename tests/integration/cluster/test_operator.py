@@ -569,7 +569,7 @@ def test_packs_are_acted_upon(tmp_path: Path) -> None:
 
     async def scenario(world: World) -> None:
         base = "/apis/aboveboard.dev/v1alpha1/namespaces/aboveboard-system/policypacks"
-        async with world.operator(resync=600, spread=0.1):
+        async with world.operator(resync=600, spread=0.1) as operator:
             await world.create()
             await world.stands("PolicyVerdict", "True")
             assert await world.ask("POST", base, pack()) == 201
@@ -579,6 +579,7 @@ def test_packs_are_acted_upon(tmp_path: Path) -> None:
             assert [(c["type"], c["status"], c["reason"]) for c in status["conditions"]] == [
                 ("Ready", "True", "Valid")
             ]
+            assert b'aboveboard_operator_policy_packs{state="valid"} 1.0' in operator.counted()
             before = world.server.all()[WORKLOAD]
 
             # A stricter one refuses what it did not refuse before, and says so; what runs goes on.
@@ -596,6 +597,7 @@ def test_packs_are_acted_upon(tmp_path: Path) -> None:
             await world.until(
                 lambda objects: "bank is not valid" in world.condition(objects, "PolicyVerdict")["message"]
             )
+            assert b'aboveboard_operator_policy_packs{state="invalid"} 1.0' in operator.counted()
             assert await world.ask("DELETE", f"{base}/bank") == 200
             await world.stands("PolicyVerdict", "True")
         said = {(event["involvedObject"]["kind"], event["reason"]) for event in world.server.posted}
@@ -644,7 +646,8 @@ def test_status_and_drift_are_seen_without_waiting_for_the_next_look(tmp_path: P
             await world.stands("Ready", "False")
             await world.pods_come_up()
             await world.stands("Ready", "True")
-            counted = operator.metrics.text().decode()
+            counted = operator.counted().decode()
+            assert "aboveboard_operator_services 1.0" in counted
             assert 'aboveboard_operator_reconciliations_total{result="settled"}' in counted
             assert 'aboveboard_operator_reconciliations_total{result="waiting"} 0.0' not in counted
             assert "aboveboard_operator_acting 1.0" in counted
