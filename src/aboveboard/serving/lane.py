@@ -21,7 +21,7 @@ from aboveboard.serving.heads import LONGEST_HEAD, KnownHead, comes_again
 from aboveboard.serving.http import DECISIONS_PATH, JSON_TYPE, Headers, fault, refuse, too_large
 from aboveboard.serving.inference import served
 from aboveboard.serving.oip import BINARY_TYPE, JSON_LENGTH_HEADER, ErrorDocument, Inferred, infer
-from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_headers
+from aboveboard.serving.problems import CONTENT_TYPE, ProblemDocument, extra_headers, in_one_line
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.serving.service import Answer
 from aboveboard.serving.untraced import UNTRACED, Trace
@@ -309,7 +309,7 @@ class LaneProtocol(HeldProtocol):
         self._problem(cycle, refuse(error, self._endpoint.metrics, cycle.trace))
 
     def _problem(self, cycle: LaneCycle, problem: ProblemDocument) -> None:
-        document: Any = problem if cycle.model is None else ErrorDocument(problem.detail)
+        document: Any = problem if cycle.model is None else ErrorDocument(in_one_line(problem))
         kind = CONTENT_TYPE.encode() if cycle.model is None else JSON_TYPE
         head = b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\n" % (
             problem.status,

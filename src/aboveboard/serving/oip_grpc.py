@@ -38,6 +38,7 @@ from aboveboard.serving.inference import (
     to_binary,
 )
 from aboveboard.serving.metrics import Metrics
+from aboveboard.serving.problems import in_one_line
 from aboveboard.serving.requests import LARGEST_BODY
 from aboveboard.serving.tracks import Tracks
 from aboveboard.serving.untraced import UNTRACED, Trace
@@ -153,7 +154,7 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
             return answered
         status = _STATUS.get(HTTPStatus(problem.status), grpc.StatusCode.INTERNAL)
         trace.end(status.name)
-        await context.abort(status, problem.detail, ((CODE_METADATA, problem.code),))
+        await context.abort(status, in_one_line(problem), ((CODE_METADATA, problem.code),))
         raise AssertionError("abort returns")
 
 

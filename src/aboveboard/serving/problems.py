@@ -31,6 +31,7 @@ from aboveboard.serving.recorder import Unconfirmed
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 _LONGEST_NAME = 128
+_MOST_FAULTS = 10
 
 _STATUS: dict[type[AboveboardError], HTTPStatus] = {
     refusals.NotHttp: HTTPStatus.BAD_REQUEST,
@@ -116,6 +117,13 @@ def problem_of(error: AboveboardError) -> ProblemDocument:
         hint=hint,
         errors=faults,
     )
+
+
+def in_one_line(problem: ProblemDocument) -> str:
+    """Return what is wrong for protocols whose errors are a text: the detail, and the first ten faults."""
+    faults = [f"{fault.pointer} {fault.detail}".strip() for fault in problem.errors[:_MOST_FAULTS]]
+    more = ["…"] if len(problem.errors) > _MOST_FAULTS else []
+    return f"{problem.detail}: {'; '.join(faults + more)}" if faults else problem.detail
 
 
 def unexpected() -> ProblemDocument:

@@ -27,7 +27,7 @@ from aboveboard.serving.joining import Joining
 from aboveboard.serving.metrics import Metrics
 from aboveboard.serving.oip_rest import InferenceRest
 from aboveboard.serving.operations import Operations
-from aboveboard.serving.problems import CONTENT_TYPE, extra_headers
+from aboveboard.serving.problems import CONTENT_TYPE, extra_headers, in_one_line
 from aboveboard.serving.reading import Reading
 from aboveboard.serving.records import Records
 from aboveboard.serving.refusals import MethodNotAllowed
@@ -141,7 +141,7 @@ class Routes:
         problem = refuse(error, self._metrics, request.scope.get(TRACE, UNTRACED))
         if request.url.path.startswith("/v2"):
             return json_response(
-                oip.ErrorDocument(problem.detail), status=problem.status, headers=extra_headers(problem)
+                oip.ErrorDocument(in_one_line(problem)), status=problem.status, headers=extra_headers(problem)
             )
         return json_response(problem, status=problem.status, media_type=CONTENT_TYPE, headers=extra_headers(problem))
 

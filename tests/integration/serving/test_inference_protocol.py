@@ -81,6 +81,8 @@ def test_refuses_what_the_protocol_or_the_contract_does_not_allow(released: Rele
             response = client.post(f"{MODEL}/infer", json=request)
             assert response.status_code == 422, request
             assert response.json().keys() == {"error"}
+        without = client.post(f"{MODEL}/infer", json={"inputs": good[1:]})
+        assert f"#/features/{good[0]['name']} is missing" in without.json()["error"]
         for path in (
             "/v2/models/unknown/infer",
             f"{MODEL}/versions/sha256:{'0' * 64}/infer",

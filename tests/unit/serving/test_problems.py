@@ -9,7 +9,7 @@ import pytest
 from aboveboard import errors
 from aboveboard.errors import AboveboardError, NotVerified, Overloaded, RequestRefused, StorageFailed
 from aboveboard.serving import refusals
-from aboveboard.serving.problems import problem_of, status_of
+from aboveboard.serving.problems import in_one_line, problem_of, status_of
 
 
 def kinds() -> list[type[AboveboardError]]:
@@ -66,3 +66,12 @@ def test_our_own_faults_tell_a_client_no_details(error: AboveboardError) -> None
 def test_a_name_that_nobody_declared_is_not_repeated_whatever_it_is(name: str) -> None:
     error = RequestRefused("no", problems=[{"feature": name, "problem": "is not a feature of this model"}])
     assert [fault.pointer for fault in problem_of(error).errors] == ["#/features"]
+
+
+def test_says_in_one_line_what_is_wrong() -> None:
+    wrong = [{"feature": f"f{number}", "problem": "is missing"} for number in range(12)]
+    assert in_one_line(problem_of(RequestRefused("no"))) == "no"
+    assert in_one_line(problem_of(RequestRefused("no", problems=wrong[:2]))) == (
+        "no: #/features/f0 is missing; #/features/f1 is missing"
+    )
+    assert in_one_line(problem_of(RequestRefused("no", problems=wrong))).endswith("#/features/f9 is missing; …")
