@@ -119,7 +119,7 @@ def _locality(service: DecisionService, istio: Istio, context: ReconcileContext)
 
 
 def _rules(service: DecisionService, istio: Istio) -> dict[str, Any]:
-    """Return who may call what. No rule at all allows nothing, which is how Istio reads it, too."""
+    """Return who may call what. No rule allows nothing, which is how Istio reads it, too; it is said all the same."""
     callers = [
         f"{istio.trust_domain}/ns/{caller.namespace}/sa/{caller.service_account}"
         for caller in service.spec.network.callers
@@ -136,7 +136,7 @@ def _rules(service: DecisionService, istio: Istio) -> dict[str, Any]:
                 "to": [{"operation": {"paths": list(PATHS), "ports": [str(PORT)]}}],
             }
         )
-    return {"rules": rules} if rules else {}
+    return {"rules": rules}
 
 
 def _http_route(service: DecisionService, gateway: Gateway) -> dict[str, Any]:

@@ -90,7 +90,12 @@ def pipeline_objects(model: ModelResource, *, image: str, registry_secret: str |
             "networking.k8s.io/v1",
             "NetworkPolicy",
             f"{name}-run",
-            spec={"podSelector": {"matchLabels": _labels(model)}, "policyTypes": ["Ingress", "Egress"]},
+            spec={
+                "podSelector": {"matchLabels": _labels(model)},
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": [],
+                "egress": [],
+            },
         ),
     ]
     job = _job_spec(model, pipeline, pipeline.image or image)

@@ -70,7 +70,8 @@ def network_policies(
         service,
         "networking.k8s.io/v1",
         "NetworkPolicy",
-        {"podSelector": chosen, "policyTypes": both},
+        # Said although it is what saying nothing means: a door that somebody puts in is then seen, and closed.
+        {"podSelector": chosen, "policyTypes": both, "ingress": [], "egress": []},
         suffix="-default-deny",
     )
     dns_port = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
@@ -85,9 +86,8 @@ def network_policies(
     if service.spec.integrations.istio is not None:
         istiod = [{"protocol": "TCP", "port": port} for port in _ISTIO_PORTS]
         egress.append({"to": [_namespace(_ISTIO_NAMESPACE, {"app": "istiod"})], "ports": istiod})
-    spec: dict[str, Any] = {"podSelector": chosen, "policyTypes": both, "egress": egress}
-    if ingress := _ingress(service, ports):
-        spec["ingress"] = ingress
+    ingress = _ingress(service, ports)
+    spec = {"podSelector": chosen, "policyTypes": both, "ingress": ingress, "egress": egress}
     allow = instance(service, "networking.k8s.io/v1", "NetworkPolicy", spec, suffix="-allow")
     return [deny, allow]
 

@@ -66,7 +66,7 @@ def test_kserve_finds_grpc_where_the_server_speaks_it() -> None:
     expected = {"http": 8080, "h2c": GRPC_PORT}
     for container in (server, predictor["model"]):
         assert {port["name"]: port["containerPort"] for port in container["ports"]} == expected
-    [ingress] = [d["spec"]["ingress"] for d in found if d["kind"] == "NetworkPolicy" and "ingress" in d["spec"]]
+    [ingress] = [d["spec"]["ingress"] for d in found if d["kind"] == "NetworkPolicy" and d["spec"]["ingress"]]
     assert {port["port"] for rule in ingress for port in rule["ports"]} == set(expected.values())
 
 

@@ -56,6 +56,28 @@ def test_drift_and_change_are_told_apart() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("case", "key", "door"),
+    [
+        ("plain", ("NetworkPolicy", "loans-default-deny"), {"ingress": [{}]}),
+        ("plain", ("NetworkPolicy", "loans-default-deny"), {"egress": [{}]}),
+        ("plain", ("NetworkPolicy", "loans-allow"), {"ingress": [{}]}),
+        ("istio-failover", ("AuthorizationPolicy", "loans"), {"rules": [{}]}),
+    ],
+)
+def test_a_door_that_somebody_puts_in_is_seen(case: str, key: tuple[str, str], door: dict[str, Any]) -> None:
+    """What is not said is not compared: who may come in is said, also where it is nobody."""
+    desired = objects(case)
+    there = in_cluster(desired)
+    [wall] = [item for item in there if (item["kind"], item["metadata"]["name"]) == key]
+    for side in door:
+        if not wall["spec"][side]:
+            del wall["spec"][side]  # as the API server keeps an empty list
+    assert plan(desired, there, owner=OWNER) == []
+    wall["spec"].update(door)
+    assert [(change.key.kind, change.reason) for change in plan(desired, there, owner=OWNER)] == [(key[0], "drifted")]
+
+
 def test_deletions_come_last_and_backwards_and_only_of_what_is_ours() -> None:
     desired = objects("plain")
     there = in_cluster(objects("canary"))
