@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aboveboard.cli.app import output_of
-from aboveboard.cli.installation import (
-    book_of,
-    installation_options,
-    judging_process,
-    law_of,
-    regions_of,
-    release_source,
-)
+from aboveboard.cli.installation import Installation, installation_options, judging_process
 from aboveboard.cli.workspace import Workspace
 from aboveboard.errors import Misuse
 
@@ -46,28 +39,15 @@ if TYPE_CHECKING:
     metavar="NAMESPACE/NAME",
     help="Share that certificate with the other replicas in this Secret, have the API server trust it, and renew it.",
 )
-@click.option(
-    "--regions",
-    "regions_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="regions.yaml: how nodes name our regions, and which data may flow where.",
-)
 @click.option("--host", default="0.0.0.0", show_default=True, help="Where to listen.")  # noqa: S104  in a pod
 @click.option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True)
 @click.pass_context
 def command(
     ctx: click.Context,
-    repository: str,
-    plain_http: bool,
-    trust: Path,
-    extra: tuple[Path, ...],
-    policy_namespace: str,
-    without_cluster_packs: bool,
-    node_regions: tuple[str, ...],
+    installation: Installation,
     certificates: Path,
     names: tuple[str, ...],
     shared_secret: str | None,
-    regions_file: Path | None,
     host: str,
     port: int,
 ) -> None:
@@ -80,16 +60,14 @@ def command(
 
     from aboveboard.cluster.admission import Gatekeeper
     from aboveboard.cluster.certificates import ensure_self_signed
-    from aboveboard.cluster.context import node_regions_of
     from aboveboard.cluster.kube import Cluster
     from aboveboard.cluster.metrics import AdmissionMetrics
     from aboveboard.cluster.pack_following import PackFollowing
     from aboveboard.cluster.webhook import Webhook, WebhookOptions
-    from aboveboard.spec.regions import load_regions
 
     out = output_of(as_json=False)
     workspace = Workspace.of(ctx)
-    source = release_source(workspace, repository, trust, plain_http=plain_http)
+    source = installation.releases(workspace)
     beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
     if shared_secret is not None:
         trusted = _shared(shared_secret, names, certificates, workspace)
@@ -98,13 +76,16 @@ def command(
     elif names:
         ensure_self_signed(certificates, names, clock=workspace.clock)
     judging = ctx.with_resource(judging_process())
-    book = book_of(policy_namespace, judging, without=without_cluster_packs)
+    book = installation.book(judging)
     metrics = AdmissionMetrics()
-    regions = load_regions(regions_file) if regions_file is not None else None
-    nodes = {**node_regions_of(regions), **regions_of(node_regions)}
-    law = law_of(extra, book, judging)
     gatekeeper = Gatekeeper(
-        source.verify, law, workspace.clock, nodes, regions, metrics.judged, rehearse=judging.rehearse
+        source.verify,
+        installation.law(book, judging),
+        workspace.clock,
+        installation.nodes(),
+        installation.regions,
+        metrics.judged,
+        rehearse=judging.rehearse,
     )
     options = WebhookOptions(certificates / "tls.crt", certificates / "tls.key", host=host, port=port)
 

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 import click
 
 from aboveboard.cli import exits
 from aboveboard.cli.app import output_of
-from aboveboard.cli.installation import (
-    book_of,
-    installation_options,
-    judging_process,
-    law_of,
-    regions_of,
-    release_source,
-)
+from aboveboard.cli.installation import Installation, installation_options, judging_process
 from aboveboard.cli.workspace import Workspace
 
 
@@ -25,12 +17,6 @@ from aboveboard.cli.workspace import Workspace
 @installation_options
 @click.option("--image", required=True, help="The image of the decision server, by digest.")
 @click.option("--region", help="The region this cluster is in; a service that may not run there is refused.")
-@click.option(
-    "--regions",
-    "regions_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="regions.yaml: how nodes name our regions, and which may take over from which.",
-)
 @click.option("--registry-secret", help="The Secret with the registry's credentials, in the services' namespaces.")
 @click.option(
     "--trust-config-map", default="aboveboard-trust", show_default=True, help="Its trust.json goes into pods."
@@ -52,16 +38,9 @@ from aboveboard.cli.workspace import Workspace
 @click.pass_context
 def command(
     ctx: click.Context,
-    repository: str,
-    plain_http: bool,
-    trust: Path,
-    extra: tuple[Path, ...],
-    policy_namespace: str,
-    without_cluster_packs: bool,
-    node_regions: tuple[str, ...],
+    installation: Installation,
     image: str,
     region: str | None,
-    regions_file: Path | None,
     registry_secret: str | None,
     trust_config_map: str,
     dns_namespace: str,
@@ -78,26 +57,24 @@ def command(
     import signal
     import time
 
-    from aboveboard.cluster.context import ReconcileContext, node_regions_of
+    from aboveboard.cluster.context import ReconcileContext
     from aboveboard.cluster.controller import Controller
     from aboveboard.cluster.election import Election
     from aboveboard.cluster.kube import Cluster
     from aboveboard.cluster.operator import Operator, OperatorOptions
-    from aboveboard.spec.regions import load_regions
 
     out = output_of(as_json=False)
     workspace = Workspace.of(ctx)
-    regions = load_regions(regions_file) if regions_file is not None else None
-    source = release_source(workspace, repository, trust, plain_http=plain_http)
+    source = installation.releases(workspace)
     context = ReconcileContext(
         image=image,
-        repository=repository,
+        repository=installation.repository,
         trust_config_map=trust_config_map,
         registry_secret=registry_secret,
-        registry_is_plain_http=plain_http,
+        registry_is_plain_http=installation.plain_http,
         region=region,
-        node_regions={**node_regions_of(regions), **regions_of(node_regions)},
-        regions=regions,
+        node_regions=installation.nodes(),
+        regions=installation.regions,
         dns_namespace=dns_namespace,
     )
 
@@ -117,9 +94,9 @@ def command(
             clock=workspace.clock,
             timer=time.monotonic,
         )
-        book = book_of(policy_namespace, judging, without=without_cluster_packs, namespace=namespace)
+        book = installation.book(judging, namespace=namespace)
         controller = Controller(
-            api, context, verify=source.verify, law=law_of(extra, book, judging), clock=workspace.clock
+            api, context, verify=source.verify, law=installation.law(book, judging), clock=workspace.clock
         )
         options = OperatorOptions(namespace=namespace, resync=resync, health_port=health_port)
         out.say(f"[green]✓[/] operator {identity}; /livez on port {health_port}  [dim](Ctrl-C stops)[/]")
