@@ -14,33 +14,29 @@ export SOURCE_DATE_EPOCH
 mkdir -p "$(dirname "$out")"
 
 if [ -z "${PYTHON_IMAGE:-}" ]; then
-  PYTHON_IMAGE=localhost/aboveboard-base:latest
-  root=$(mktemp)
-  sh deploy/images/debian.sh "$root"
-  base=$($buildah from scratch)
-  $buildah add --quiet "$base" "$root" /
-  rm "$root"
-  $buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --cmd python3 "$base"
-  $buildah commit --quiet --rm --timestamp "$SOURCE_DATE_EPOCH" "$base" "$PYTHON_IMAGE"
+  # Made once for each commit: a new one has what Debian has by then.
+  PYTHON_IMAGE=localhost/aboveboard-base:$SOURCE_DATE_EPOCH
+  if ! $buildah inspect --type image "$PYTHON_IMAGE" >/dev/null 2>&1; then
+    root=$(mktemp)
+    sh deploy/images/debian.sh "$root"
+    base=$($buildah from scratch)
+    $buildah add --quiet "$base" "$root" /
+    rm "$root"
+    $buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --cmd python3 "$base"
+    $buildah commit --quiet --rm --timestamp "$SOURCE_DATE_EPOCH" "$base" "$PYTHON_IMAGE"
+  fi
 fi
 
-build() {
-  $buildah build --layers --pull=never --timestamp "$SOURCE_DATE_EPOCH" --identity-label=false \
-    --build-arg PYTHON_IMAGE="$PYTHON_IMAGE" \
-    --build-arg SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" \
-    --build-arg TRAINING="${TRAINING:-yes}" \
-    --file deploy/images/Dockerfile --ignorefile deploy/images/Dockerfile.dockerignore \
-    "$@" .
-}
 case $PYTHON_IMAGE in
 localhost/*) ;;
 *) $buildah pull --quiet "$PYTHON_IMAGE" ;;
 esac
 name=localhost/aboveboard:$(basename "$out")
-build --tag "$name" "$@"
+$buildah build --layers --pull=never --timestamp "$SOURCE_DATE_EPOCH" --identity-label=false --tag "$name" \
+  --build-arg PYTHON_IMAGE="$PYTHON_IMAGE" \
+  --build-arg SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" \
+  --build-arg TRAINING="${TRAINING:-yes}" \
+  --file deploy/images/Dockerfile --ignorefile deploy/images/Dockerfile.dockerignore "$@" .
 rm -rf "$out"
 $buildah push --quiet "$name" "oci:$out:latest"
-build --target sbom --output "type=local,dest=$out.sbom" >/dev/null
-mv "$out.sbom/sbom.cdx.json" "$out.cdx.json"
-rmdir "$out.sbom"
-python3 deploy/images/sizes.py "$out"
+python3 deploy/images/summary.py "$out"

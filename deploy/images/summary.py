@@ -1,12 +1,18 @@
-"""Print what each layer of an OCI layout weighs, packed and unpacked. Standard library only."""
+"""Print what each layer of an OCI layout weighs, and put its bill of materials beside it. Standard library only.
+
+python3 deploy/images/summary.py build/image      writes build/image.cdx.json
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
+
+BILL = "usr/share/aboveboard/sbom.cdx.json"
 
 
 def blob(layout: Path, descriptor: dict[str, Any]) -> Path:
@@ -21,6 +27,15 @@ def unpacked(path: Path) -> int:
         while chunk := stream.read(1 << 20):
             total += len(chunk)
     return total
+
+
+def bill_of_materials(layer: Path) -> bytes:
+    """Return the bill from the layer it is in, the last one."""
+    with tarfile.open(layer) as archive:
+        found = archive.extractfile(BILL)
+        if found is None:
+            raise ValueError(f"{BILL} is no file")
+        return found.read()
 
 
 def main(layout: Path) -> None:
@@ -38,6 +53,9 @@ def main(layout: Path) -> None:
     for (packed, whole), text in zip(sizes, made, strict=True):
         print(f"{packed / 1e6:9.1f} {whole / 1e6:9.1f}  {text[:90]}")
     print(f"{sum(s[0] for s in sizes) / 1e6:9.1f} {sum(s[1] for s in sizes) / 1e6:9.1f}  all")
+    bill = layout.with_name(f"{layout.name}.cdx.json")
+    bill.write_bytes(bill_of_materials(blob(layout, manifest["layers"][-1])))
+    print(f"bill of materials: {bill}")
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ def test_its_bill_of_materials_is_valid_and_complete(
     assert debian == {purl.partition("@")[0] for purl in installed if purl.startswith("pkg:deb/")}
     assert {"pkg:deb/debian/libgomp1", "pkg:deb/debian/libc6"} <= debian
     python = {
-        re.sub(r"[-_.]+", "-", path.name.rpartition("-")[0]).lower()
+        re.sub(r"[-_.]+", "-", path.name.partition("-")[0]).lower()
         for path in container.root.glob("opt/venv/lib/python3*/site-packages/*.dist-info")
     }
     assert {f"pkg:pypi/{name}" for name in python} == {
