@@ -64,6 +64,11 @@ PEM = click.Path(path_type=Path, dir_okay=False, exists=True)
     "--shadow", "shadows", metavar="RELEASE", multiple=True, help="A release that scores, and answers nobody."
 )
 @click.option(
+    "--tracks-by",
+    metavar="TEXT",
+    help="Who alone says which releases are in service, e.g. a resource of a cluster: PUT /v1/tracks is refused.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1, 64),
     default=1,
@@ -106,6 +111,7 @@ def command(
     weight: float,
     arms: tuple[ArmPlan, ...],
     shadows: tuple[str, ...],
+    tracks_by: str | None,
     workers: int,
     database: str | None,
     tiles: str | None,
@@ -142,6 +148,7 @@ def command(
             weight=weight,
             shadows=shadows,
             arms=arms,
+            tracks_by=tracks_by,
             clients=clients,
             identity=identity,
             certificate=certificate,

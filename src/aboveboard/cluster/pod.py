@@ -256,6 +256,9 @@ def _server(service: DecisionService, context: ReconcileContext) -> dict[str, An
         arguments += [f"--challenger={releases.challenger.release}", f"--weight={releases.challenger.weight}"]
     arguments += [f"--arm={arm.name}={arm.release}@{arm.weight}" for arm in releases.arms]
     arguments += [f"--shadow={shadow}" for shadow in releases.shadows]
+    # Asked over HTTP one pod would decide otherwise than those beside it, and than the resource says.
+    name = service.metadata
+    arguments.append(f"--tracks-by=DecisionService {name.namespace}/{name.name}")
     gpu = {resources.gpu.resource: str(resources.gpu.count)} if resources.gpu else {}
     return {
         "name": "server",

@@ -68,9 +68,13 @@ class TrackControl:
     def resume(self) -> None:
         """Take up what was in service when a server with the same options stopped; forget it after other options.
 
-        Raises `NotVerified` when that does not hold any more, or the file that says so is damaged.
+        Where somebody else keeps the tracks, they are what the options name. Raises `NotVerified` when that does not
+        hold any more, or the file that says so is damaged.
         """
         with self._turn, self._file.turn():
+            if self._file.kept_by is not None:
+                self._file.clear()  # whatever was put in service here once
+                return
             standing = self._file.read()
             if standing is not None and standing.started == self._started:
                 try:
@@ -105,9 +109,10 @@ class TrackControl:
     def change(self, plan: TrackPlan, *, actor: str) -> Tracks:
         """Verify and load what `plan` names, log it, and put it in service. Blocks; call it off the event loop.
 
-        Raises what verification raises, and `Misuse` for releases that do not belong side by side; then nothing
-        has changed.
+        Raises what verification raises, `Misuse` for releases that do not belong side by side, and `Conflict` where
+        somebody else keeps the tracks; then nothing has changed.
         """
+        self._refuse_kept()
         with self._turn, self._file.turn():
             self._catch_up()
             tracks = load_tracks(plan, self._store, self._loaded())
@@ -131,9 +136,10 @@ class TrackControl:
     def roll_back(self, *, actor: str, reason: str) -> Tracks:
         """Put back, at once, what was in service before the last change: it is still in memory.
 
-        After a restart it is not, and is verified and loaded first. Raises `Conflict` when nothing was before, or it
-        was withdrawn since.
+        After a restart it is not, and is verified and loaded first. Raises `Conflict` when nothing was before, it
+        was withdrawn since, or somebody else keeps the tracks.
         """
+        self._refuse_kept()
         with self._turn, self._file.turn():
             self._catch_up()
             before = self._before
@@ -180,6 +186,13 @@ class TrackControl:
         self._before_plan = standing.before
         if self._before is not None and self._before.plan() != standing.before:
             self._before = None
+
+    def _refuse_kept(self) -> None:
+        if self._file.kept_by is not None:
+            raise Conflict(
+                f"which releases are in service is said by {self._file.kept_by}",
+                hint="change it there: asked over HTTP, this server would decide otherwise than those beside it",
+            )
 
     def _refuse_withdrawn(self, tracks: Tracks) -> None:
         """Refuse what is in memory and was taken back since it was loaded. Raises `Conflict`."""

@@ -31,6 +31,8 @@ class ServerOptions:
     shadows: tuple[str, ...] = ()
     arms: tuple[ArmPlan, ...] = ()
     """Releases that decide about a share of subjects each, under names of their own."""
+    tracks_by: str | None = None
+    """Who alone says which releases are in service, in words; what is asked over HTTP is refused then."""
     clients: Path | None = None
     """API keys and roles; without them or an identity provider, only this machine is answered."""
     identity: Path | None = None

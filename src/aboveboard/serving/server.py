@@ -184,7 +184,7 @@ def _work(
             tracks,
             store,
             log,
-            file=StandingFile(home.serving, tracks.champion.name),
+            file=StandingFile(home.serving, tracks.champion.name, kept_by=options.tracks_by),
             access=access,
             token_key=token_key,
             claims=claims,

@@ -33,7 +33,9 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class StandingFile:
     """The file of one model."""
 
-    def __init__(self, directory: Path, model: str) -> None:
+    def __init__(self, directory: Path, model: str, *, kept_by: str | None = None) -> None:
+        """Make the file of one model. `kept_by` is who alone says what is in service, where that is not this file."""
+        self.kept_by = kept_by
         self._path = directory / f"{model}.tracks.json"
         self._mark: tuple[int, int] | None = None
 

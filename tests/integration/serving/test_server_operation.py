@@ -250,6 +250,23 @@ def test_tracks_change_and_roll_back_while_requests_are_answered(released: Relea
     assert len(rolled_back) == 1
 
 
+def test_tracks_that_somebody_else_keeps_are_not_changed_over_http(released: Released, home: Home) -> None:
+    first, second = released.digests
+    plan = {"tracks": {"champion": second}, "reason": "by habit"}
+    with running(home, release=first) as server, server.client() as client:
+        assert client.put("/v1/tracks", json=plan).status_code == 200
+    # Now a cluster runs it: what was put in service here once is forgotten, too.
+    with running(home, release=first, tracks_by="DecisionService lending/loans") as server, server.client() as client:
+        tracks = client.get("/v1/tracks").json()
+        refused = client.put("/v1/tracks", json=plan)
+        assert refused.status_code == 409
+        assert "said by DecisionService lending/loans" in refused.text
+        assert client.post("/v1/tracks/rollback", json={"reason": "by habit"}).status_code == 409
+        assert client.get("/v1/tracks").json() == tracks
+        answer = client.post("/v1/decisions", json=released.clients[0]).json()
+        assert answer["release"] == first
+
+
 def test_a_shadow_scores_and_answers_nobody(released: Released, home: Home) -> None:
     first, second = released.digests
     with running(home, release=first, shadows=[second]) as server, server.client() as client:

@@ -144,6 +144,14 @@ def test_the_keys_of_a_log_are_all_it_takes_to_open_it_again_without_writing(tmp
     assert {path.name: path.read_bytes() for path in (tmp_path / "keys").iterdir()} == before
 
 
+def test_pods_leave_the_tracks_to_the_resource() -> None:
+    for item, context in CASES.values():
+        for each in desired_objects(load_service(item), context):
+            if each["kind"] in ("Deployment", "StatefulSet", "Rollout"):
+                [server] = each["spec"]["template"]["spec"]["containers"]
+                assert "--tracks-by=DecisionService lending/loans" in server["args"]
+
+
 def test_without_a_log_or_traces_nothing_is_said_of_them() -> None:
     settings, _ = made("plain")
     assert LogSettings.from_environment(settings) == LogSettings()
@@ -159,7 +167,7 @@ def test_traces_are_asked_for_in_words_the_server_takes_and_the_network_lets_the
     [egress] = [
         each["spec"]["egress"]
         for each in desired_objects(load_service(item), context)
-        if each["kind"] == "NetworkPolicy" and "egress" in each["spec"]
+        if each["kind"] == "NetworkPolicy" and each["spec"].get("egress")
     ]
     [collector] = [rule for rule in egress if rule["ports"] == [{"protocol": "TCP", "port": 4318}]]
     [peer] = collector["to"]
