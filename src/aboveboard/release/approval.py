@@ -8,7 +8,7 @@ key's time, count at all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -28,6 +28,9 @@ SR 26-2 asks for validation by somebody other than the developer, which one inde
 tier. A bank that wants two for its highest tier changes the number here, and every verifier of that version
 enforces it.
 """
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far the clock of a signer may be ahead of ours."""
 
 COMMENT_LIMIT = 2000
 """Characters in the comment of an approval or the reason of a withdrawal."""

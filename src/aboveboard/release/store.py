@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,12 @@ from aboveboard.clock import Clock, timestamp
 from aboveboard.errors import AboveboardError, Conflict, Misuse, NotAuthorised, NotFound, NotVerified
 from aboveboard.files import write_atomically
 from aboveboard.release.approval import (
-    COMMENT_LIMIT,
+    CLOCK_SKEW,
     Approval,
     Withdrawal,
     distinct_approvals,
     earliest_withdrawal,
-    objection,
     required_approvals,
-    withdrawing_role,
 )
 from aboveboard.release.archive import pack_archive, read_archive, unpack_archive
 from aboveboard.release.bundle import (
@@ -30,7 +28,6 @@ from aboveboard.release.bundle import (
     Bundle,
     ReleaseDocument,
     pack,
-    pack_referrer,
 )
 from aboveboard.release.description import FileRecord, Release, ReleaseDetails, ReleaseSummary
 from aboveboard.release.evidence import SBOM, model_files
@@ -39,21 +36,13 @@ from aboveboard.release.layout import LayoutWriter, OciLayout
 from aboveboard.release.manifest import (
     AUTHORS,
     CREATED,
-    MANIFEST_TYPE,
     TITLE,
     Descriptor,
-    describe,
 )
 from aboveboard.release.reference import releases_in, resolve
-from aboveboard.release.signature import (
-    APPROVAL,
-    RELEASE,
-    WITHDRAWAL,
-    Attestation,
-    open_envelope,
-    sign_statement,
-)
-from aboveboard.release.trust import Role, folded
+from aboveboard.release.signature import WITHDRAWAL
+from aboveboard.release.statement import state_approval, state_release, state_withdrawal
+from aboveboard.release.trust import folded
 from aboveboard.release.verification import (
     Manifests,
     VerifiedRelease,
@@ -65,9 +54,6 @@ from aboveboard.release.volume import Blobs
 
 if TYPE_CHECKING:
     from aboveboard.release.registry import Registry
-
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far the clock of a signer may be ahead of ours."""
 
 Summaries = list[ReleaseSummary]
 Digests = list[str]
@@ -115,14 +101,7 @@ class ReleaseStore:
             verdict=run.evidence.verdict,
         )
         bundle = pack(document, {**run.files, SBOM: sbom})
-        signature, _ = self._state(
-            bundle.manifest,
-            author,
-            Role.AUTHOR,
-            RELEASE,
-            {"author": author, "signed": timestamp(self._clock())},
-            document=document,
-        )
+        signature, _ = state_release(self._keys, bundle.manifest, document, at=self._clock())
         with self._layout.writing() as writer:
             if bundle.digest not in writer.known or not self._holds(writer.known, bundle.digest):
                 _write(writer, bundle)
@@ -135,7 +114,6 @@ class ReleaseStore:
         Raises `NotVerified` when anything about the release does not hold, `NotAuthorised` when the approver is its
         author or has no key for approving, `Conflict` when they have approved it before or it was withdrawn.
         """
-        _check_text("comment", comment)
         digest = self.resolve(reference)
         with self._layout.writing() as writer:
             release = self._verify(writer.known, digest, require_approval=False)
@@ -149,13 +127,13 @@ class ReleaseStore:
                 raise _already_withdrawn(release.withdrawal)
             if any(folded(approval.approver) == folded(approver) for approval in release.approvals):
                 raise Conflict(f"{approver} has approved {digest} before", hint="one approval per person counts")
-            statement, attestation = self._state(
+            statement, attestation = state_approval(
+                self._keys,
                 writer.known[digest][0],
-                approver,
-                Role.APPROVER,
-                APPROVAL,
-                {"approver": approver, "approved": timestamp(self._clock()), "comment": comment},
-                document=release.document,
+                release.document,
+                approver=approver,
+                comment=comment,
+                at=self._clock(),
             )
             _write(writer, statement)
         return distinct_approvals(digest, [attestation])[0]
@@ -166,22 +144,19 @@ class ReleaseStore:
         Its author may say so, and whoever may approve. Raises `Misuse` without a reason, `NotVerified` when its bytes
         do not hold, `NotAuthorised` without a key that counts, `Conflict` when it was withdrawn before.
         """
-        if not reason.strip():
-            raise Misuse("a withdrawal needs a reason", hint="say why in a sentence: it is signed and logged")
-        _check_text("reason", reason)
         with self._layout.writing() as writer:
             digest = resolve(writer.known, reference)
             # What else may be wrong with it, such as a key no longer trusted, is no reason to keep it.
             document, _ = read_release(self._layout, writer.known, digest)
             if (before := self._withdrawal(writer.known, digest, document)) is not None:
                 raise _already_withdrawn(before)
-            statement, attestation = self._state(
+            statement, attestation = state_withdrawal(
+                self._keys,
                 writer.known[digest][0],
-                withdrawer,
-                withdrawing_role(withdrawer, author=document.author),
-                WITHDRAWAL,
-                {"withdrawer": withdrawer, "withdrawn": timestamp(self._clock()), "reason": reason},
-                document=document,
+                document,
+                withdrawer=withdrawer,
+                reason=reason,
+                at=self._clock(),
             )
             _write(writer, statement)
         withdrawal = earliest_withdrawal(digest, [attestation])
@@ -328,36 +303,6 @@ class ReleaseStore:
             return False
         return True
 
-    def _state(
-        self,
-        manifest: bytes,
-        actor: str,
-        role: Role,
-        predicate_type: str,
-        predicate: dict[str, str],
-        *,
-        document: ReleaseDocument,
-    ) -> tuple[Bundle, Attestation]:
-        """Return a signed statement about a manifest, after making sure that it will count."""
-        moment = self._clock()
-        subject = describe(manifest, MANIFEST_TYPE)
-        envelope = sign_statement(
-            self._keys,
-            actor=actor,
-            role=role,
-            predicate_type=predicate_type,
-            predicate=predicate,
-            subject=subject.digest,
-            name=document.name,
-            at=moment,
-        )
-        attestation = open_envelope(
-            envelope, self._keys.trust(), subject=subject.digest, predicate_type=predicate_type
-        )
-        if reason := objection(attestation, author=document.author, horizon=moment + CLOCK_SKEW):
-            raise NotAuthorised(f"this signature would not count: {reason}", actor=actor)
-        return pack_referrer(envelope, predicate_type=predicate_type, subject=subject), attestation
-
     def _summary(self, manifests: Manifests, digest: str) -> ReleaseSummary:
         annotations = manifests[digest][1].annotations or {}
         problem: str | None = None
@@ -382,13 +327,6 @@ class ReleaseStore:
             problem=problem,
             withdrawal=withdrawal,
         )
-
-
-def _check_text(name: str, text: str) -> None:
-    if len(text) > COMMENT_LIMIT:
-        raise Misuse(f"the {name} is longer than {COMMENT_LIMIT} characters", hint="shorten it")
-    if not all(character.isprintable() or character in "\n\t" for character in text):
-        raise Misuse(f"the {name} has control characters", hint="write it as plain text")
 
 
 def _already_withdrawn(withdrawal: Withdrawal) -> Conflict:
