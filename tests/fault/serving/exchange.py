@@ -115,7 +115,6 @@ class Front:
             log=log,
             control=control,  # of it, only the tracks are read here
             service=lambda: service,
-            recorder=_no_recorder,
             metrics=metrics,
             exposition=_nothing,
             clock=system_clock,
@@ -197,10 +196,6 @@ def hold_alike(with_lane: Answered, without: Answered) -> None:
     assert len(shorter) == len(longer) or closed
     for found in (with_lane, without):
         assert NO_HTTP not in found.answers[:-1]
-
-
-def _no_recorder() -> Any:
-    raise AssertionError("nothing is recorded here")
 
 
 async def _nothing() -> bytes:
