@@ -49,7 +49,10 @@ def anchor(
     text, _ = verify_note(note, [VerifierKey.parse(key) for key in keys])
     head = parse_checkpoint(text)
     if any(VerifierKey.parse(key).name != head.origin for key in keys):
-        raise NotVerified("the checkpoint is not of the log that the keys are of")
+        raise NotVerified(
+            "the checkpoint is not of the log that the keys are of",
+            hint="give the public key of the other region's log",
+        )
     if head.origin == log.origin:
         raise Misuse("a log cannot vouch for itself", hint="anchor it in another region's log")
     before = latest_anchor(log, head.origin)

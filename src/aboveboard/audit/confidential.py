@@ -35,7 +35,7 @@ def open_confidential(
     """
     allowed = frozenset(readers)
     if not allowed or "" in allowed:
-        raise Misuse("a confidential log names the people who may read it")
+        raise Misuse("a confidential log names the people who may read it", hint="readers=[…]")
     if "keys" in wiring:
         raise Misuse("a confidential log has keys of its own", hint="they are kept in its directory, or use kek=…")
     with storage_errors(directory):

@@ -66,7 +66,10 @@ class CosignatureCollector:
         post: Post | None = None,
     ) -> None:
         if not 0 <= quorum <= len(witnesses):
-            raise Misuse(f"a quorum of {quorum} of {len(witnesses)} witnesses can never be had")
+            raise Misuse(
+                f"a quorum of {quorum} of {len(witnesses)} witnesses can never be had",
+                hint="ask for fewer, or name more witnesses",
+            )
         self._witnesses = witnesses
         self._tiles = TileReader(storage.get, 0)
         self._quorum = quorum

@@ -146,7 +146,9 @@ class Eraser:
         with self._vault.database.writing() as connection:
             statement = update(tables.hold).where(columns.hold_id == hold_id, columns.lifted.is_(None))
             if connection.execute(statement.values(lifted=moment)).rowcount == 0:
-                raise NotFound(f"there is no running hold {hold_id}")
+                raise NotFound(
+                    f"there is no running hold {hold_id}", hint="see the holds on a person: aboveboard subject export"
+                )
         self._append(HoldLifted(time=moment, actor=actor, hold_id=hold_id, reason=reason))
 
     def holds(self, subject: str) -> list[Hold]:
@@ -158,7 +160,7 @@ class Eraser:
 
     def _names(self, subject: str) -> dict[bytes, Name]:
         if subject == LOG or subject.startswith("@"):
-            raise Misuse(f"{subject} is no person")
+            raise Misuse(f"{subject} is no person", hint="name a person by their token (sub-…)")
         if not (names := self._vault.names_of(self._vault.ids_of(subject))):
             raise NotFound(
                 "nothing is held about this person", hint="is it their token (sub-…), and of this installation?"

@@ -112,7 +112,7 @@ class Index:
     def find(self, query: Query) -> list[Entry]:
         """Return matching entries, newest first. Raises `Misuse` for a malformed query."""
         if not 1 <= query.limit <= 100_000:
-            raise Misuse("a search returns 1 to 100,000 entries")
+            raise Misuse("a search returns 1 to 100,000 entries", hint="set --limit within that")
         columns = tables.entry.c
         statement = select(tables.entry).order_by(columns.leaf.desc()).limit(query.limit)
         if query.subject is not None:

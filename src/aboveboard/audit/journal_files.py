@@ -110,7 +110,9 @@ class FileJournalWriter:
             except BaseException:
                 os.close(lock)
                 raise
-        raise Conflict(f"{root}: {_MAX_JOURNALS - 1} writers named {name!r} are already running")
+        raise Conflict(
+            f"{root}: {_MAX_JOURNALS - 1} writers named {name!r} are already running", hint="stop some of them"
+        )
 
     @property
     def name(self) -> str:

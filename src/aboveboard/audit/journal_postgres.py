@@ -71,7 +71,7 @@ class PostgresJournals:
             writer = PostgresJournalWriter(engine, name if attempt == 1 else f"{name}-{attempt}")
             if writer.claim():
                 return writer
-        raise Conflict(f"{_MAX_WRITERS - 1} writers named {name!r} are already running")
+        raise Conflict(f"{_MAX_WRITERS - 1} writers named {name!r} are already running", hint="stop some of them")
 
     def names(self) -> list[str]:
         """Return the names of all journals, sorted."""

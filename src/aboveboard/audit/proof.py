@@ -75,7 +75,7 @@ class Prover:
     def consistency(self, old: SignedCheckpoint, new: SignedCheckpoint) -> list[bytes]:
         """Return the consistency proof between two checkpoints. Raises `NotVerified` when there can be none."""
         if old.origin != new.origin:
-            raise NotVerified("the checkpoints are of different logs")
+            raise NotVerified("the checkpoints are of different logs", hint="ask for two checkpoints of one log")
         path = merkle.consistency_proof(self._tiles.at(new.size), old.size, new.size)
         merkle.verify_consistency(old.size, new.size, old.root, new.root, path)
         return path

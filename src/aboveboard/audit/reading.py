@@ -95,7 +95,9 @@ class Reader:
     def admit(self, actor: str, purpose: str) -> None:
         """Refuse whoever does not say who they are and what for, or is not among the readers."""
         if not actor or not purpose:
-            raise Misuse("access to personal data names who, and what for")
+            raise Misuse(
+                "access to personal data names who, and what for", hint="give an actor and a purpose; both are logged"
+            )
         if self._readers is not None and actor not in self._readers:
             raise NotAuthorised(f"{actor} is not among the readers of this log", hint="its keeper can add a reader")
 
@@ -106,7 +108,11 @@ class Reader:
         """
         checkpoint = self._checkpoint(size)
         if not 0 <= index < checkpoint.size:
-            raise NotFound(f"entry {index} is not in the checkpoint of size {checkpoint.size}", index=index)
+            raise NotFound(
+                f"entry {index} is not in the checkpoint of size {checkpoint.size}",
+                index=index,
+                hint="entries are counted from 0; ask under a newer checkpoint",
+            )
         sealed = self._sealed(index)
         path = self._prover.inclusion(checkpoint, index, sealed.commitment)
         return InclusionProof(
@@ -120,7 +126,7 @@ class Reader:
         """
         before, after = self._checkpoint(old), self._checkpoint(new)
         if before.size > after.size:
-            raise Misuse("the old checkpoint is larger than the new one")
+            raise Misuse("the old checkpoint is larger than the new one", hint="name the smaller size first")
         path = self._prover.consistency(before, after)
         return ConsistencyProof(self._origin, [part.hex() for part in path], before.note, after.note)
 

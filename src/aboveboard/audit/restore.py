@@ -41,10 +41,16 @@ def restore_order(
         if tree.sequenced:
             raise Conflict("this log's database has an order already", hint="move log.sqlite away, then try again")
         if tree.origin != head.origin:
-            raise NotVerified(f"what is published is the log {head.origin}, not {tree.origin}")
+            raise NotVerified(
+                f"what is published is the log {head.origin}, not {tree.origin}",
+                hint="say where this log is published",
+            )
         leaves, edge = _published(storage, head.size)
         if edge.root() != head.root:
-            raise NotVerified("the published entries do not lead to the signed root")
+            raise NotVerified(
+                "the published entries do not lead to the signed root",
+                hint="restore the tiles, and see the runbook on disk loss",
+            )
         spans, cursors = _spans(journals, leaves)
         with database.writing() as connection:
             ids = {}

@@ -38,7 +38,9 @@ def add_duration(start: date, duration: str) -> date:
         day = min(start.day, calendar.monthrange(year, month)[1])
         return date(year, month, day) + timedelta(days=days)
     except (ValueError, OverflowError) as error:
-        raise RequestRefused(f"{duration!r} ends beyond the calendar") from error
+        raise RequestRefused(
+            f"{duration!r} ends beyond the calendar", hint="state a shorter period, e.g. P25M"
+        ) from error
 
 
 def retained_until(name: Name) -> date:

@@ -139,7 +139,9 @@ class ReviewQueue:
     def find(self, query: CaseQuery) -> list[Case]:
         """Return the cases that match, the longest waiting first. Raises `Misuse` for a limit that is none."""
         if not 1 <= query.limit <= _LONGEST_PAGE:
-            raise Misuse(f"a page has 1 to {_LONGEST_PAGE:,} cases")
+            raise Misuse(
+                f"a page has 1 to {_LONGEST_PAGE:,} cases", hint="ask for a page within that, and for the next"
+            )
         columns = tables.review_case.c
         conditions = [columns.model == query.model]
         if query.after is not None:

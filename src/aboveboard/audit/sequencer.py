@@ -318,7 +318,10 @@ class Sequencer:
         for location, count in self.locations(edge.size, sequenced):
             found = self._journals.batch(location.journal, location.place).commitments()
             if len(found) != count or location.first_leaf != edge.size + len(leaves):
-                raise NotVerified(f"journal {location.journal} has changed since it was sequenced")
+                raise NotVerified(
+                    f"journal {location.journal} has changed since it was sequenced",
+                    hint="run aboveboard audit fsck, and see the runbook",
+                )
             leaves += found
             if len(leaves) >= _ROUND:
                 self._integrate(edge, leaves)

@@ -37,18 +37,23 @@ class Witnesses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def addresses(self) -> list[WitnessAddress]:
         """Return the witnesses' addresses. Raises `Misuse` for what can be no set of witnesses."""
         if not 0 <= self.quorum <= len(self.witnesses):
-            raise Misuse(f"a quorum of {self.quorum} of {len(self.witnesses)} witnesses can never be had")
+            raise Misuse(
+                f"a quorum of {self.quorum} of {len(self.witnesses)} witnesses can never be had",
+                hint="ask for fewer, or name more witnesses",
+            )
         try:
             found = [WitnessAddress.parse(asked.url, *asked.keys) for asked in self.witnesses]
         except NotVerified as error:
-            raise Misuse(f"a witness's key cannot be read: {error.message}") from error
+            raise Misuse(
+                f"a witness's key cannot be read: {error.message}", hint="copy it again from the witness: NAME+ID+KEY"
+            ) from error
         keys = [key for address in found for key in address.keys]
         if any(key.kind not in (COSIGNATURE_ED25519, COSIGNATURE_MLDSA44) for key in keys):
             raise Misuse("a witness's key is a cosignature key", hint="get it with: aboveboard witness key DIRECTORY")
         # One witness under two addresses would count twice for the quorum.
         names = [{key.name for key in address.keys} for address in found]
         if any(len(of_one) > 1 for of_one in names) or len(set().union(*names)) < len(names):
-            raise Misuse("every witness has one name, and no two have the same")
+            raise Misuse("every witness has one name, and no two have the same", hint="name each witness once")
         return found
 
     def collector(self, storage: TileStorage) -> CosignatureCollector:

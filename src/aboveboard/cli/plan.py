@@ -70,7 +70,7 @@ def capacity(
     figures = load_figures()
     if per_core is not None:
         if not 0 < per_core < 1e9:
-            raise Misuse("--per-core is decisions a second, above 0")
+            raise Misuse("--per-core is decisions a second, above 0", hint="measure it: make bench ARGS=serving")
         given = msgspec.structs.replace(
             figures.decisions_per_core, value=per_core, ground=Ground.GIVEN, source="given with --per-core"
         )

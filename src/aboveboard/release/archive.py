@@ -63,7 +63,9 @@ def read_archive(path: Path) -> dict[str, bytes]:
         if not path.is_file():
             raise NotFound(f"{path} is not a file", hint="name a tar file of an OCI image layout")
         if path.stat().st_size > SIZE_LIMIT:
-            raise NotVerified(f"{path.name} is larger than {SIZE_LIMIT} bytes")
+            raise NotVerified(
+                f"{path.name} is larger than {SIZE_LIMIT} bytes", hint="is it an archive of one release?"
+            )
         content = path.read_bytes()
     return read_members(content, name=path.name)
 
@@ -79,10 +81,13 @@ def read_members(content: bytes, *, name: str = "the archive") -> dict[str, byte
                 matched = _MEMBER.fullmatch(member.name)
                 reader = archive.extractfile(member) if member.isreg() and not member.issparse() else None
                 if matched is None or reader is None:
-                    raise NotVerified(f"{name}: {member.name[:100]!r} does not belong in an image layout")
+                    raise NotVerified(
+                        f"{name}: {member.name[:100]!r} does not belong in an image layout",
+                        hint="do not use this archive; ask whoever made it",
+                    )
                 files[matched[2]] = reader.read()
     except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-        raise NotVerified(f"{name} is not a whole tar file: {error}") from error
+        raise NotVerified(f"{name} is not a whole tar file: {error}", hint="ask for the archive again") from error
     return files
 
 
@@ -105,7 +110,7 @@ def unpack_archive(files: Mapping[str, bytes], writer: LayoutWriter) -> list[str
         if manifest.subject is not None and manifest.subject.digest in releases:
             _put(files, writer, content, manifest)
     if not releases:
-        raise NotVerified("there is no release in the archive")
+        raise NotVerified("there is no release in the archive", hint="it is an image layout of something else")
     return releases
 
 
@@ -118,5 +123,7 @@ def _put(files: Mapping[str, bytes], writer: LayoutWriter, content: bytes, manif
 def _blob(files: Mapping[str, bytes], digest: str) -> bytes:
     content = files.get(f"blobs/sha256/{hexadecimal(digest)}")
     if content is None:
-        raise NotVerified(f"blob {digest} is missing from the archive", expected=digest)
+        raise NotVerified(
+            f"blob {digest} is missing from the archive", expected=digest, hint="ask for the archive again"
+        )
     return content

@@ -97,7 +97,7 @@ def media_type(name: str) -> str:
     if known := _MEDIA_TYPES.get(name):
         return known
     if _MODEL_FILE.fullmatch(name) is None:
-        raise NotVerified(f"{name[:200]!r} has no place in a release")
+        raise NotVerified(f"{name[:200]!r} has no place in a release", hint="remove it from the run, or run again")
     return f"application/vnd.aboveboard.model.v1{'+json' if name.endswith('.json') else ''}"
 
 
@@ -108,9 +108,9 @@ def pack(document: ReleaseDocument, files: Mapping[str, bytes]) -> Bundle:
     """
     for name in _MEDIA_TYPES:
         if name not in files:
-            raise NotVerified(f"{name} is missing from the release")
+            raise NotVerified(f"{name} is missing from the release", hint="run again: aboveboard run")
     if not evidence.model_files(files):
-        raise NotVerified("the release has no model files")
+        raise NotVerified("the release has no model files", hint="run again: aboveboard run")
     config = encode(document)
     layers = [describe(files[name], media_type(name), {TITLE: name}) for name in sorted(files)]
     manifest = Manifest(

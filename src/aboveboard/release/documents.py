@@ -17,7 +17,11 @@ def decode(content: bytes, shape: type[T], name: str) -> T:
     try:
         return msgspec.json.decode(content, type=shape)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise NotVerified(f"{name} is not the document it should be: {error}", document=name) from error
+        raise NotVerified(
+            f"{name} is not the document it should be: {error}",
+            document=name,
+            hint="it is damaged or was edited: restore it as it was",
+        ) from error
 
 
 def encode(document: Any) -> bytes:

@@ -205,7 +205,11 @@ def _check_figures(files: Mapping[str, bytes]) -> None:
                 place=place,
             )
     if place := _difference(facts.get("evaluation"), report, "evaluation"):
-        raise NotVerified(f"the facts are not those of the report: {place} differs", place=place)
+        raise NotVerified(
+            f"the facts are not those of the report: {place} differs",
+            place=place,
+            hint="run again; evidence that was edited is not released",
+        )
 
 
 def _difference(fact: Any, figure: Any, place: str) -> str | None:

@@ -156,7 +156,10 @@ class Keyring:
 
     def _private_directory(self) -> Path:
         if self._directory is None:
-            raise NotAuthorised("this process can verify signatures but has no keys to sign with")
+            raise NotAuthorised(
+                "this process can verify signatures but has no keys to sign with",
+                hint="sign where the keys are: aboveboard --home HOME release …",
+            )
         return self._directory
 
 

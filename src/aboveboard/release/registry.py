@@ -164,7 +164,10 @@ class Registry:
             if status == 200:
                 return decode(content, _Referrers, f"the referrers of {digest}").manifests
             if status not in (400, 404, 405):
-                raise StorageFailed(f"{self._host} answered {status} for the statements about {digest}")
+                raise StorageFailed(
+                    f"{self._host} answered {status} for the statements about {digest}",
+                    hint="look at the registry's log",
+                )
         return []
 
     def _put_blob(self, digest: str, content: bytes) -> None:
@@ -201,7 +204,9 @@ class Registry:
         index = encode(Index(2, INDEX_TYPE, [by_digest[digest] for digest in sorted(by_digest)]))
         status, _, _ = self._ask("PUT", f"manifests/{tag}", index, headers={"Content-Type": INDEX_TYPE})
         if status != 201:
-            raise StorageFailed(f"{self._host} answered {status} for the tag {tag}")
+            raise StorageFailed(
+                f"{self._host} answered {status} for the tag {tag}", hint="look at the registry's log"
+            )
 
     def _ask(
         self,

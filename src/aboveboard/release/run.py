@@ -51,7 +51,11 @@ def read_run(directory: Path) -> FinishedRun:
         record = decode(_read(directory, _RECORD), _RunRecord, _RECORD)
         proof = evidence.read_evidence(files)
         if record.spec_digest != sha256_digest(files[evidence.SPEC]):
-            raise NotVerified(f"{evidence.SPEC} was changed after the run", expected=record.spec_digest)
+            raise NotVerified(
+                f"{evidence.SPEC} was changed after the run",
+                expected=record.spec_digest,
+                hint="run again: what is released is what was judged",
+            )
     except NotVerified as error:
         raise GateRefused(f"run {directory.name}: {error.message}", hint=error.hint, **error.facts) from error
     if proof.verdict != evidence.PASS:

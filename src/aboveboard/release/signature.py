@@ -173,7 +173,11 @@ def open_envelope(content: bytes, trust: Trust, *, subject: str, predicate_type:
     signers = (trust.verify(message, _base64(s.sig), s.keyid) for s in envelope.signatures)
     key = next((key for key in signers if key is not None), None)
     if key is None:
-        raise NotVerified("no trusted key made this signature", key_ids=[s.keyid for s in envelope.signatures])
+        raise NotVerified(
+            "no trusted key made this signature",
+            key_ids=[s.keyid for s in envelope.signatures],
+            hint="ask who signed it; never trust a key to make it pass",
+        )
     if envelope.payload_type != PAYLOAD_TYPE:
         raise NotVerified(f"payload type {envelope.payload_type!r} is not {PAYLOAD_TYPE}")
     statement = decode(payload, Statement, "statement")

@@ -77,7 +77,9 @@ def _state(
     )
     attestation = open_envelope(envelope, keys.trust(), subject=subject.digest, predicate_type=predicate_type)
     if reason := objection(attestation, author=document.author, horizon=at + CLOCK_SKEW):
-        raise NotAuthorised(f"this signature would not count: {reason}", actor=actor)
+        raise NotAuthorised(
+            f"this signature would not count: {reason}", actor=actor, hint="see who may sign what in trust.json"
+        )
     return pack_referrer(envelope, predicate_type=predicate_type, subject=subject), attestation
 
 

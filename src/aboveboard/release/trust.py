@@ -90,10 +90,17 @@ class Trust:
         names: dict[str, str] = {}
         for key in document.keys:
             if key.key_id != key_id(public_key(key, name)):
-                raise NotVerified(f"{name}: a key of {key.actor} is not the key its id says", key_id=key.key_id)
+                raise NotVerified(
+                    f"{name}: a key of {key.actor} is not the key its id says",
+                    key_id=key.key_id,
+                    hint="restore the file as it was reviewed",
+                )
             # One key under two names, or one name in two spellings, would let an author approve their own work.
             if owners.setdefault(key.public_key, key.actor) != key.actor:
-                raise NotVerified(f"{name}: {key.actor} and {owners[key.public_key]} have the same key")
+                raise NotVerified(
+                    f"{name}: {key.actor} and {owners[key.public_key]} have the same key",
+                    hint="give each a key of their own",
+                )
             if names.setdefault(folded(key.actor), key.actor) != key.actor:
                 raise NotVerified(
                     f"{name}: {key.actor!r} and {names[folded(key.actor)]!r} are too alike to tell apart"
@@ -125,7 +132,9 @@ def public_key(key: TrustedKey, name: str) -> Ed25519PublicKey:
             raise ValueError("not in its one base64 form")
         return Ed25519PublicKey.from_public_bytes(raw)
     except (ValueError, binascii.Error) as error:
-        raise NotVerified(f"{name}: the key of {key.actor} is not an Ed25519 public key") from error
+        raise NotVerified(
+            f"{name}: the key of {key.actor} is not an Ed25519 public key", hint="restore the file as it was reviewed"
+        ) from error
 
 
 def key_id(key: Ed25519PublicKey) -> str:

@@ -73,7 +73,11 @@ def verify_release(
                 f"{field} of the release is {stated}, its files say {found}", expected=stated, found=found
             )
     if document.verdict != evidence.PASS:
-        raise NotVerified(f"the verdict on this release is {document.verdict!r}, not pass", verdict=document.verdict)
+        raise NotVerified(
+            f"the verdict on this release is {document.verdict!r}, not pass",
+            verdict=document.verdict,
+            hint="only what passed its gate is released: run again",
+        )
     counted, ignored = read_statements(layout, manifests, trust, digest, document, horizon)
     approvals = distinct_approvals(digest, counted[APPROVAL])
     withdrawal = earliest_withdrawal(digest, counted[WITHDRAWAL])
@@ -111,13 +115,17 @@ def read_release(layout: OciLayout, manifests: Manifests, digest: str) -> tuple[
         raise NotFound(f"no release {digest}", hint="list them with: aboveboard release list")
     content, manifest = manifests[digest]
     if manifest.artifact_type != RELEASE_TYPE or manifest.config.media_type != CONFIG_TYPE:
-        raise NotVerified(f"{digest} is not a release", digest=digest)
+        raise NotVerified(f"{digest} is not a release", digest=digest, hint="name a release: aboveboard release list")
     document = decode(layout.read(manifest.config), ReleaseDocument, "the release document")
     if document.schema != SCHEMA:
         raise NotVerified(f"release schema {document.schema!r} is not known here", hint="upgrade Aboveboard")
     files = {(layer.annotations or {}).get(TITLE, ""): layout.read(layer) for layer in manifest.layers}
     if pack(document, files).manifest != content:
-        raise NotVerified(f"manifest {digest} is not what its files and document make it", digest=digest)
+        raise NotVerified(
+            f"manifest {digest} is not what its files and document make it",
+            digest=digest,
+            hint="restore it from a backup, or fetch or import the release again",
+        )
     return document, files
 
 
