@@ -147,6 +147,10 @@ class AuditLog:
         """The thread that makes events durable, started with the first use."""
         return self._writer.committer
 
+    def begin(self) -> None:
+        """Open the journal now rather than with the first event. Raises `StorageFailed` for a damaged one."""
+        _ = self._writer.committer
+
     def append(self, event: Event) -> Acknowledgement:
         """Return once `event` is durable.
 

@@ -22,11 +22,11 @@ class Role(StrEnum):
     """What a client may do."""
 
     DECIDE = "decide"
-    """Ask for decisions, report outcomes, fetch receipts."""
+    """Ask for decisions, report outcomes, contest."""
     PREDICT = "predict"
     """Ask for scores over the Open Inference Protocol, which are in no log: not for what decides about people."""
     READ = "read"
-    """Read decisions and notices: personal data."""
+    """Read decisions, receipts and notices: personal data."""
     REVIEW = "review"
     """Work on the queue of decisions that wait for a person."""
     OPERATE = "operate"

@@ -16,6 +16,8 @@ import msgspec
 from aboveboard.audit import Acknowledgement, events
 from aboveboard.audit.reading import Recorded
 from aboveboard.errors import AboveboardError, RequestRefused
+from aboveboard.serving.cards import holds_card_number
+from aboveboard.serving.refusals import CardNumber
 from aboveboard.serving.requests import Label, decode, unreadable
 
 DecisionId = Annotated[str, msgspec.Meta(pattern=r"^dec-[0-9a-z]{26}$")]
@@ -65,7 +67,7 @@ class OutcomeResult(msgspec.Struct, frozen=True):
 
 def parse_outcome(body: bytes) -> OutcomeReport:
     """Return the report in `body`. Raises `RequestRefused` and its kinds."""
-    return _on_a_day(decode(body, OutcomeReport))
+    return _fit(decode(body, OutcomeReport))
 
 
 def parse_outcomes(body: bytes) -> list[OutcomeReport | AboveboardError]:
@@ -78,18 +80,20 @@ def parse_outcomes(body: bytes) -> list[OutcomeReport | AboveboardError]:
 
 def _parsed(part: msgspec.Raw) -> OutcomeReport | AboveboardError:
     try:
-        return _on_a_day(_decoder.decode(part))
+        return _fit(_decoder.decode(part))
     except msgspec.DecodeError as error:
         return unreadable(error)
     except RequestRefused as error:
         return error
 
 
-def _on_a_day(report: OutcomeReport) -> OutcomeReport:
+def _fit(report: OutcomeReport) -> OutcomeReport:
     try:
         date.fromisoformat(report.observed)
     except ValueError:
         raise RequestRefused("observed is not a day of the calendar", hint="write it as 2026-11-21") from None
+    if holds_card_number(report.label):
+        raise CardNumber("the label holds a payment card number", hint="name what happened, for example charged_back")
     return report
 
 

@@ -62,7 +62,7 @@ class Reading:
 
     async def receipt(self, request: Request) -> Response:
         """Answer the receipt of a decision: anyone can verify it, with the log's public key, without this server."""
-        client = client_of(request, self._access, Role.DECIDE)
+        client = client_of(request, self._access, Role.READ)  # the whole record is in it
         receipt = await run_in_threadpool(
             self._log.receipt,
             decision_id_of(request),

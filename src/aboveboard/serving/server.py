@@ -179,6 +179,7 @@ def _work(
         open_log(home, options, clock, writer="server") as log,
         open_claims(home.serving, database) as (claims, presence),
     ):
+        log.begin()  # a journal that takes nothing is better known before anybody asks
         grpc = GrpcPort(options)
         node = Node(
             tracks,

@@ -58,6 +58,20 @@ def test_a_release_with_one_byte_changed_is_refused(released: Released, home: Ho
     assert not home.audit.exists()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_damaged_journal_is_found_before_anybody_asks(released: Released, home: Home, workers: int) -> None:
+    with running(home, release=released.digests[0]) as server, server.client() as client:
+        for request in released.clients[:3]:
+            assert client.post("/v1/decisions", json=request).status_code == 200
+    [journal] = home.audit.glob("journals/server/*.journal")
+    content = bytearray(journal.read_bytes())
+    content[len(content) // 2] ^= 1
+    journal.write_bytes(bytes(content))
+    error = refused(home, release=released.digests[0], workers=workers)
+    assert error["code"] == "storage-failed"
+    assert "fsck" in error["hint"]
+
+
 def test_other_machines_are_answered_only_if_clients_are_named(released: Released, home: Home) -> None:
     error = refused(home, release=released.digests[0], host="0.0.0.0")  # noqa: S104  what is tested
     assert error["code"] == "misuse"
@@ -94,6 +108,9 @@ def test_clients_prove_who_they_are_and_keep_to_their_roles(released: Released, 
         assert client.get(read).status_code == 401
         assert client.get(read, headers=bearer("loans")).status_code == 403
         assert client.get(read, headers=bearer("auditor")).status_code == 200
+        receipt = f"/v1/receipts/{answer.json()['decision_id']}"  # the record is in it
+        assert client.get(receipt, headers=bearer("loans")).status_code == 403
+        assert client.get(receipt, headers=bearer("auditor")).status_code == 200
         for version in ("", f"/versions/{released.digests[0]}"):
             infer = f"/v2/models/credit-default{version}/infer"
             for headers, status in (({}, 401), (bearer("loans"), 403), (bearer("scores"), 200)):

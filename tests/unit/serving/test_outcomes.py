@@ -40,13 +40,16 @@ def test_of_a_batch_each_is_read_by_itself() -> None:
         good.replace(b"2026-11-21", b"2026-02-30"),
         good.replace(b"dec-", b"app-"),
         good.replace(b"repaid", b"Repaid!"),
+        good.replace(b"repaid", b"paid-4111111111111111"),
         good.replace(b'"label"', b'"kind"'),
         b"17",
     )
     read = parse_outcomes(b'{"outcomes": [%b]}' % b", ".join([good, *wrong, good]))
     assert [one.code if isinstance(one, AboveboardError) else one.label for one in read] == [
         "repaid",
-        *["request-refused"] * len(wrong),
+        *["request-refused"] * 3,
+        "card-number",
+        *["request-refused"] * 2,
         "repaid",
     ]
 
