@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,19 +143,21 @@ class Pod:
         words += ["--tmpfs", "/"]
         own = [place for place in (sys.base_prefix, sys.prefix, str(ROOT / "src")) if not place.startswith("/usr/")]
         places = [*own, *(mount["mountPath"] for mount in self.container["volumeMounts"])]
-        for above in sorted({str(parent) for place in places for parent in Path(place).parents if parent.name}):
-            words += ["--perms", "0755", "--dir", above]
+        words += _directories(places)
         for path in SYSTEM:
             if Path(path).is_symlink():
                 words += ["--symlink", str(Path(path).readlink()), path]
             elif Path(path).is_dir():
                 words += ["--ro-bind", path, path]
-        for place in dict.fromkeys(own):
-            words += ["--ro-bind", place, place]
         words += ["--proc", "/proc", "--dev", "/dev"]
         for mount in self.container["volumeMounts"]:
             how = "--ro-bind" if mount.get("readOnly") else "--bind"
             words += [how, str(self.volumes[mount["name"]]), mount["mountPath"]]
+        # Ourselves last: a checkout may be below what is a volume in the pod, such as /tmp.
+        volumes = {mount["mountPath"] for mount in self.container["volumeMounts"]}
+        words += _directories([place for place in own if volumes & {str(parent) for parent in Path(place).parents}])
+        for place in dict.fromkeys(own):
+            words += ["--ro-bind", place, place]
         for shared in self.shared:
             words += ["--bind", str(shared), str(shared)]
         assert self.container["securityContext"]["readOnlyRootFilesystem"] is True
@@ -163,6 +165,12 @@ class Pod:
         for variable in self.container.get("env", []):
             words += ["--setenv", variable["name"], variable["value"]]
         return words
+
+
+def _directories(places: Iterable[str]) -> list[str]:
+    """Return what makes the directories above `places`, for everybody to enter."""
+    above = sorted({str(parent) for place in places for parent in Path(place).parents if parent.name})
+    return [word for directory in above for word in ("--perms", "0755", "--dir", directory)]
 
 
 @contextmanager
