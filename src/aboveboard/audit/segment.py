@@ -98,12 +98,9 @@ class Batch:
         """Return what the log commits to, entry by entry. Raises `NotVerified` when the count is wrong."""
         body, position, found = self.body, 0, []
         length_at = _ENTRY.size - 4
-        try:
-            while position < len(body):
-                found.append(body[position : position + 32])
-                position += _ENTRY.size + int.from_bytes(body[position + length_at : position + _ENTRY.size], "big")
-        except IndexError as error:  # pragma: no cover - slices do not raise; kept for readers who change this
-            raise NotVerified("the batch is cut off") from error
+        while position < len(body):
+            found.append(body[position : position + 32])
+            position += _ENTRY.size + int.from_bytes(body[position + length_at : position + _ENTRY.size], "big")
         if position != len(body) or len(found) != self.count:
             raise NotVerified(f"the batch holds {len(found)} entries, not {self.count}")
         return found
