@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from aboveboard.cli.app import json_option, output_of
-from aboveboard.cli.remote import RemoteServer, decision_path, remote_options, shown, text_of, text_options
+from aboveboard.cli.remote import Remote, decision_path, remote_options, shown, text_of, text_options
 
 
 @click.command(name="contest")
@@ -15,15 +15,11 @@ from aboveboard.cli.remote import RemoteServer, decision_path, remote_options, s
 @text_options("statement", "What the person says, in their own words.")
 @remote_options
 @json_option
-@click.pass_context
 def command(
-    ctx: click.Context,
     decision: str,
     statement: str | None,
     statement_file: Path | None,
-    url: str,
-    key_file: Path | None,
-    ca: Path | None,
+    remote: Remote,
     as_json: bool,
 ) -> None:
     """Contest a decision for the person it is about: a human looks at it (GDPR art. 22(3)).
@@ -33,7 +29,7 @@ def command(
     """
     out = output_of(as_json)
     body = {"statement": text_of(statement, statement_file, "statement")}
-    done = RemoteServer.of(ctx, url, key_file, ca).post(decision_path(decision, "contest"), body)
+    done = remote().post(decision_path(decision, "contest"), body)
     out.say(f"[green]✓[/] {shown(done['decision_id'])} waits for a person")
     out.next("aboveboard review list --state waiting")
     out.document(done)

@@ -13,7 +13,7 @@ import click
 
 from aboveboard.cli import exits
 from aboveboard.cli.app import json_option, output_of
-from aboveboard.cli.remote import RemoteServer, remote_options, shown
+from aboveboard.cli.remote import Remote, remote_options, shown
 from aboveboard.errors import DataRefused, Misuse, Problem, RequestRefused
 from aboveboard.files import storage_errors
 
@@ -37,16 +37,12 @@ _MOST_NAMED: Final = 20
 )
 @remote_options
 @json_option
-@click.pass_context
 def command(
-    ctx: click.Context,
     decision: str | None,
     label: str | None,
     observed: datetime | None,
     source: Path | None,
-    url: str,
-    key_file: Path | None,
-    ca: Path | None,
+    remote: Remote,
     as_json: bool,
 ) -> int:
     """Tell what became of a decision: LABEL is repaid, defaulted, charged-back, or a word of your own.
@@ -55,7 +51,7 @@ def command(
     sent again. Exit code 65 when one of a file was refused; the others are recorded.
     """
     out = output_of(as_json)
-    server = RemoteServer.of(ctx, url, key_file, ca)
+    server = remote()
     if source is None:
         if decision is None or label is None:
             raise Misuse("name a decision and what became of it", hint="or a file of them: --from outcomes.csv")

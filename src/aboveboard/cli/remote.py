@@ -12,6 +12,7 @@ import json
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
@@ -54,7 +55,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def remote_options(function: F) -> F:
-    """Add the options that say which server is asked, and by whom."""
+    """Add the options that say which server is asked, and by whom; the command gets it as `remote`, to be called."""
+
+    @wraps(function)
+    def wrapped(*arguments: Any, url: str, key_file: Path | None, ca: Path | None, **options: Any) -> Any:
+        remote = partial(RemoteServer.of, click.get_current_context(), url, key_file, ca)
+        return function(*arguments, remote=remote, **options)
+
     for option in (
         click.option(
             "--ca",
@@ -76,8 +83,8 @@ def remote_options(function: F) -> F:
             help="Where the server is. Default: $ABOVEBOARD_URL.",
         ),
     ):
-        function = option(function)
-    return function
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,10 @@ class RemoteServer:
         except (OSError, ssl.SSLError) as error:
             raise Misuse(f"{self.authority}: no certificates in PEM", hint="name the file with --ca") from error
         return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS, context=context)
+
+
+Remote = Callable[[], RemoteServer]
+"""What a command calls for the server that its options name. Raises as `RemoteServer.of` does."""
 
 
 def shown(text: object) -> str:

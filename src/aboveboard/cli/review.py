@@ -10,7 +10,7 @@ import click
 
 from aboveboard.cli.app import json_option, output_of
 from aboveboard.cli.output import Output
-from aboveboard.cli.remote import RemoteServer, decision_path, remote_options, shown, text_of, text_options
+from aboveboard.cli.remote import Remote, decision_path, remote_options, shown, text_of, text_options
 from aboveboard.errors import AboveboardError, Conflict, NotFound
 
 _DECISION = click.argument("decision")
@@ -36,23 +36,19 @@ def command() -> None:
 @click.option("--cursor", help="Where the page before says to go on.")
 @remote_options
 @json_option
-@click.pass_context
 def list_cases(
-    ctx: click.Context,
     state: str | None,
     overdue: bool | None,
     model: str | None,
     limit: int,
     cursor: str | None,
-    url: str,
-    key_file: Path | None,
-    ca: Path | None,
+    remote: Remote,
     as_json: bool,
 ) -> None:
     """List what waits for a person, the longest waiting first."""
     out = output_of(as_json)
     late = None if overdue is None else str(overdue).lower()
-    server = RemoteServer.of(ctx, url, key_file, ca)
+    server = remote()
     page = server.get("/v1/reviews", state=state, overdue=late, model=model, limit=limit, cursor=cursor)
     cases: list[dict[str, Any]] = page["cases"]
     if not cases:
@@ -69,11 +65,10 @@ def list_cases(
 @_DECISION
 @remote_options
 @json_option
-@click.pass_context
-def claim(ctx: click.Context, decision: str, url: str, key_file: Path | None, ca: Path | None, as_json: bool) -> None:
+def claim(decision: str, remote: Remote, as_json: bool) -> None:
     """Take a case for half an hour, or for longer if it is yours: nobody else decides it meanwhile."""
     out = output_of(as_json)
-    done = RemoteServer.of(ctx, url, key_file, ca).post(decision_path(decision, "claim"))
+    done = remote().post(decision_path(decision, "claim"))
     out.say(f"[green]✓[/] yours until {shown(done['until'])}, {shown(done['claimed_by'])}")
     out.next(f"aboveboard review show {decision}")
     out.document(done)
@@ -83,13 +78,10 @@ def claim(ctx: click.Context, decision: str, url: str, key_file: Path | None, ca
 @_DECISION
 @remote_options
 @json_option
-@click.pass_context
-def release(
-    ctx: click.Context, decision: str, url: str, key_file: Path | None, ca: Path | None, as_json: bool
-) -> None:
+def release(decision: str, remote: Remote, as_json: bool) -> None:
     """Give a case back before its time is over."""
     out = output_of(as_json)
-    done = RemoteServer.of(ctx, url, key_file, ca).ask("DELETE", decision_path(decision, "claim"))
+    done = remote().ask("DELETE", decision_path(decision, "claim"))
     out.say("[green]✓[/] given back: others can take it")
     out.document(done)
 
@@ -100,20 +92,16 @@ def release(
 @click.option("--locale", default="en", show_default=True, help="The language of the reasons.")
 @remote_options
 @json_option
-@click.pass_context
 def show(
-    ctx: click.Context,
     decision: str,
     purpose: str,
     locale: str,
-    url: str,
-    key_file: Path | None,
-    ca: Path | None,
+    remote: Remote,
     as_json: bool,
 ) -> None:
     """Show a decision: what it was made from, why, what would have changed it, and its way since."""
     out = output_of(as_json)
-    server = RemoteServer.of(ctx, url, key_file, ca)
+    server = remote()
     record: dict[str, Any] = server.get(decision_path(decision), purpose=purpose)
     way: dict[str, Any] = server.get(decision_path(decision, "review"), purpose=purpose)
     notice: dict[str, Any] | None = None
@@ -134,26 +122,20 @@ def show(
 @_COMMENT
 @remote_options
 @json_option
-@click.pass_context
 def decide(
-    ctx: click.Context,
     decision: str,
     outcome: str,
     comment: str | None,
     comment_file: Path | None,
-    url: str,
-    key_file: Path | None,
-    ca: Path | None,
+    remote: Remote,
     as_json: bool,
 ) -> None:
     """Decide instead of the model: OUTCOME is approve or decline, or what the model's purpose calls them.
 
     With four eyes, a decision that is not the model's is a proposal until somebody else confirms it.
     """
-    out = output_of(as_json)
     body = {"outcome": outcome, "comment": text_of(comment, comment_file, "comment")}
-    done = RemoteServer.of(ctx, url, key_file, ca).post(decision_path(decision, "review"), body)
-    _say_done(out, decision, done)
+    _post(remote, decision, "review", body, as_json)
 
 
 @command.command()
@@ -161,22 +143,16 @@ def decide(
 @_COMMENT
 @remote_options
 @json_option
-@click.pass_context
 def confirm(
-    ctx: click.Context,
     decision: str,
     comment: str | None,
     comment_file: Path | None,
-    url: str,
-    key_file: Path | None,
-    ca: Path | None,
+    remote: Remote,
     as_json: bool,
 ) -> None:
     """Agree, as the second of two, with what somebody else proposed: then it holds."""
-    out = output_of(as_json)
     body = {"confirmed": True, "comment": text_of(comment, comment_file, "comment")}
-    done = RemoteServer.of(ctx, url, key_file, ca).post(decision_path(decision, "confirmation"), body)
-    _say_done(out, decision, done)
+    _post(remote, decision, "confirmation", body, as_json)
 
 
 @command.command()
@@ -184,22 +160,16 @@ def confirm(
 @_COMMENT
 @remote_options
 @json_option
-@click.pass_context
 def reject(
-    ctx: click.Context,
     decision: str,
     comment: str | None,
     comment_file: Path | None,
-    url: str,
-    key_file: Path | None,
-    ca: Path | None,
+    remote: Remote,
     as_json: bool,
 ) -> None:
     """Disagree, as the second of two, with what somebody else proposed: the case waits again."""
-    out = output_of(as_json)
     body = {"confirmed": False, "comment": text_of(comment, comment_file, "comment")}
-    done = RemoteServer.of(ctx, url, key_file, ca).post(decision_path(decision, "confirmation"), body)
-    _say_done(out, decision, done)
+    _post(remote, decision, "confirmation", body, as_json)
 
 
 def _row(case: Mapping[str, Any]) -> tuple[str, ...]:
@@ -216,7 +186,10 @@ def _row(case: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _say_done(out: Output, decision: str, done: Mapping[str, Any]) -> None:
+def _post(remote: Remote, decision: str, step: str, body: Mapping[str, Any], as_json: bool) -> None:
+    """Send a step of the review of a decision, and say what came of it."""
+    out = output_of(as_json)
+    done: Mapping[str, Any] = remote().post(decision_path(decision, step), body)
     outcome = shown(done["outcome"])
     match done["state"]:
         case "proposed":
